@@ -1,0 +1,45 @@
+PYTHON ?= python3
+BIN := .venv/bin
+CODE := fc_assets fc_resources fc_sensors tests benchmarks
+
+.PHONY: help setup demo test lint format ui requirements clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.installed  ## Create .venv with the locked dependencies and this project in it
+
+# pip checks the hash of uv, then uv those of everything else in a fraction of the time.
+.venv/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; name one with: make $(MAKECMDGOALS) PYTHON=/path/to/python3")'
+	@$(PYTHON) -m venv .venv
+	@awk '/^uv==/ { on = 1 } on { print } on && !/\\$$/ { exit }' requirements.txt > .venv/uv.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup  ## Run the whole pipeline on the sample that ships with it
+	$(BIN)/fc-data demo
+
+ui: setup  ## Open Dagster's web interface
+	$(BIN)/fc-data ui
+
+test: setup lint  ## Lint, check types, run every test
+	$(BIN)/basedpyright
+	$(BIN)/pytest
+
+lint: setup  ## Check format and lint
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+format: setup  ## Format, and fix what lint can fix
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+requirements: setup  ## Lock requirements.txt again from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
+		--no-emit-index-url --no-emit-find-links --no-header --upgrade pyproject.toml -o requirements.txt
+
+clean:  ## Remove what make and the tools created, but no data
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

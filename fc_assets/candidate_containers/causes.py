@@ -1,0 +1,26 @@
+"""Which line of a log tells why a script failed, and whether that was the script's fault."""
+
+import re
+
+_OUTAGE = re.compile(
+    r"temporary failure (in name resolution|resolving)|could not resolve|network is unreachable|"
+    r"connection (timed out|refused|reset)|dns error|error sending request|tls handshake|"
+    r"failed to fetch|no space left on device|50[0234] (bad gateway|service unavailable|server)",
+    re.IGNORECASE,
+)
+_ERROR = re.compile(
+    r"^(\s*(E:|error:|fatal:|ERROR:)|.*\b(\w*Error|Exception)\b:|.*: (fatal )?error:|.*not found)",
+    re.IGNORECASE,
+)
+
+
+def outage(log: str) -> str | None:
+    """The line that says the outside world was missing: no answer about the pull request."""
+    return next((line.strip() for line in log.splitlines() if _OUTAGE.search(line)), None)
+
+
+def cause(log: str) -> str:
+    """The last line that looks like an error, else the last line."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR.match(line)]
+    return (errors or lines or ["no output"])[-1][:500]

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The base commit, its pinned environment and the package built from the checkout.
+# FC_BASE_SHA               commit to check out; no later commit's object is ever brought in
+# FC_PROJECT_ROOT           folder of the packaging metadata
+# FC_INPUT/newer.pack       git objects of the base commit that older.pack lacks; may be missing
+# FC_INPUT/tags             lines "name commit", for packages that take their version from git
+# FC_INPUT/requirements.txt pins
+set -euo pipefail
+cd "$FC_ROOT/$FC_REPOSITORY"
+if [ -f "$FC_INPUT/newer.pack" ]; then
+    git index-pack --stdin --fix-thin < "$FC_INPUT/newer.pack"
+fi
+git checkout --quiet --force -B main "$FC_BASE_SHA"
+while read -r name commit; do
+    git update-ref "refs/tags/$name" "$commit"
+done < "$FC_INPUT/tags"
+uv venv --quiet --clear --python "$FC_PYTHON" "$FC_ROOT/venv"
+export VIRTUAL_ENV="$FC_ROOT/venv" PATH="$FC_ROOT/venv/bin:$PATH"
+uv pip install --no-deps --requirements "$FC_INPUT/requirements.txt"
+uv pip install --no-deps --no-build-isolation --editable "$FC_PROJECT_ROOT"
+rm -rf ~/.cache/uv

@@ -1,0 +1,1 @@
+"""Stage 5: the problem a pull request solves, told without its solution."""

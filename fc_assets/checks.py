@@ -1,0 +1,66 @@
+"""Blocking checks of every table, made from its declaration: a month that fails one stops there.
+
+They read the month as it was written; row-level rules of one stage are that stage's.
+"""
+
+import datetime
+from collections.abc import Iterator
+
+import dagster as dg
+
+from fc_assets import months
+from fc_assets.tables import TABLES, Table
+from fc_resources.warehouse import PARTITION, Warehouse
+
+
+def all_checks() -> list[dg.AssetChecksDefinition]:
+    """One definition a table with its four checks."""
+    return [_checks(table) for table in TABLES]
+
+
+def _checks(table: Table) -> dg.AssetChecksDefinition:
+    names = ["key_unique", "required_present", "inside_month"]
+    names += ["upstream_present"] if table.upstream else []
+    specs = [
+        dg.AssetCheckSpec(name, asset=table.name, blocking=True, partitions_def=months.MONTHS)
+        for name in names
+    ]
+
+    @dg.multi_asset_check(specs=specs, name=f"{table.name}_checks")
+    def check(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.AssetCheckResult]:
+        wanted = [
+            datetime.date.fromisoformat(k) for k in context.op_execution_context.partition_keys
+        ]
+        for name, found in violations(table, wanted, warehouse).items():
+            yield dg.AssetCheckResult(
+                passed=not found, check_name=name, asset_key=table.name, metadata={"rows": found}
+            )
+
+    return check
+
+
+def violations(table: Table, wanted: list[datetime.date], warehouse: Warehouse) -> dict[str, int]:
+    """Number of rows (or keys) of the wanted months that break each rule."""
+    dates = ", ".join(f"DATE '{month.isoformat()}'" for month in wanted)
+    rows = f"(FROM fc.{table.name} WHERE {PARTITION} IN ({dates}))"
+    key = ", ".join(table.key)
+    required = [c.name for c in table.all_columns if table.is_required(c)]
+    missing = " OR ".join(f"{name} IS NULL" for name in required)
+    moment = next((n for n in ("merged_at", "date") if n in table.schema.names), PARTITION)
+    outside = f"date_trunc('month', {moment}) <> {PARTITION}"
+    queries = {
+        "key_unique": f"FROM (FROM {rows} SELECT {key} GROUP BY ALL HAVING count(*) > 1)",
+        "required_present": f"FROM {rows} WHERE {missing}",
+        "inside_month": f"FROM {rows} WHERE {outside}",
+    }
+    if table.upstream is not None:
+        same = " AND ".join(f"o.{mine} = u.{theirs}" for mine, theirs in table.refers.items())
+        upstream = f"fc.{table.upstream.name} u"
+        queries["upstream_present"] = (
+            f"FROM {rows} o WHERE NOT EXISTS (FROM {upstream} "
+            f"WHERE {same} AND u.{PARTITION} = o.{PARTITION})"
+        )
+    with warehouse.transaction() as con:
+        return {n: con.sql(f"SELECT count(*) {q}").fetchall()[0][0] for n, q in queries.items()}

@@ -1,0 +1,263 @@
+"""The `fc-data` command: arguments, messages and exit codes; what it starts is in `launch`.
+
+Exit codes: 0 all done, 1 items failed beyond the threshold or a stage could not run, 2 wrong
+usage or input, 130 interrupted.
+"""
+
+import datetime
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import rich.console
+import rich.table
+
+from fc_resources import settings as settings_module
+from fc_resources.errors import FcError, InterruptedRunError, TransientError, UsageError, one_line
+from fc_resources.ledger import Ledger
+from fc_resources.settings import Settings
+
+_ERRORS = rich.console.Console(stderr=True)
+_OUT = rich.console.Console()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: every error is one line on standard error and an exit code."""
+    try:
+        code = cli.main(args=arguments, prog_name="fc-data", standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        code = _say(error.format_message(), 2)
+    except UsageError as error:
+        code = _say(one_line(error, 1000), 2)
+    except (InterruptedRunError, KeyboardInterrupt) as error:
+        code = _say(one_line(error, 1000), 130)
+    except FcError as error:
+        code = _say(one_line(error, 1000), 1)
+    sys.exit(code or 0)
+
+
+def _say(message: str, code: int) -> int:
+    click.echo(f"fc-data: {' '.join(message.split())}", err=True)
+    return code
+
+
+@click.group(invoke_without_command=True)
+@click.option("--start-date", help="First day, YYYY-MM-DD; widened to its month.")
+@click.option("--end-date", help="Day after the last, YYYY-MM-DD; widened to a month's end.")
+@click.option("--resume", is_flag=True, help="Skip months of which nothing is left to do.")
+@click.option("--stage", "stages", type=int, multiple=True, help="Only this stage, 1 to 7; repeat.")
+@click.option("--dry-run", is_flag=True, help="Say what would run and write nothing.")
+@click.option("--n-concurrent", type=click.IntRange(1), help="Items at once.")
+@click.option("--tasks-per-repo", type=click.IntRange(1), help="Containers per repository, month.")
+@click.option("--agent", default="none", show_default=True, help="Coding agent for containers.")
+@click.option("--force", is_flag=True, help="Compute finished items again.")
+@click.option("--offline-source", type=Path, help="Parquet file or folder of pull requests.")
+@click.option("--min-stars", type=click.IntRange(0), default=500, show_default=True)
+@click.pass_context
+def cli(context: click.Context, **flags: Any) -> int | None:
+    """Find pull requests that made Python libraries faster, and prove it.
+
+    Without a command: run the stages for a range of months.
+    """
+    if context.invoked_subcommand is not None:
+        given = [p for p in context.params if context.get_parameter_source(p) is _TYPED]
+        if given:
+            raise UsageError(f"--{given[0].replace('_', '-')} does not go with a command")
+        return None
+    return _range(**flags)
+
+
+_TYPED = click.core.ParameterSource.COMMANDLINE
+
+
+def _range(
+    start_date: str | None,
+    end_date: str | None,
+    resume: bool,
+    stages: tuple[int, ...],
+    dry_run: bool,
+    offline_source: Path | None,
+    **choices: Any,
+) -> int:
+    """Check everything that can be checked before anything is written, then run."""
+    from fc_assets import months, options
+    from fc_assets.tables import STAGES
+
+    if start_date is None or end_date is None:
+        raise UsageError("give --start-date and --end-date, or a command; see fc-data --help")
+    start = months.parse(start_date, "start date")
+    end = months.parse(end_date, "end date")
+    wanted = months.covering(start, end)
+    for stage in stages:
+        if stage not in STAGES:
+            raise UsageError(f"unknown stage {stage}; stages are 1 to {max(STAGES)}")
+    options.check_agent(choices["agent"])
+    settings = settings_module.current()
+    path = str(offline_source) if offline_source else None
+    chosen = options.Options(offline_source=path, **choices)
+    numbers = sorted(set(stages or STAGES))
+    if {1, 2, 5} & set(numbers):
+        chosen.source(settings).check()
+    widened = (wanted[0], months.following(wanted[-1]))
+    if widened != (start, end):
+        _OUT.print(f"widened to whole months: {widened[0]} to {widened[1]}", highlight=False)
+    if dry_run:
+        _dry_run(settings, chosen, numbers, wanted)
+        return 0
+    return _run(settings, chosen, numbers, wanted, resume)
+
+
+def _run(
+    settings: Settings,
+    options: Any,
+    stages: list[int],
+    wanted: list[datetime.date],
+    resume: bool,
+) -> int:
+    settings.make_home()
+    ledger = Ledger(settings.ledger)
+    ledger.check()
+    from fc_assets import instance, interrupts, launch
+    from fc_resources.warehouse import Warehouse
+
+    try:
+        Warehouse(settings.warehouse, settings.fc_lock_timeout_s).tables()
+    except TransientError as error:
+        raise UsageError(str(error)) from None
+    instance.prepare(settings)
+    launcher = launch.Launcher(settings, options, _ERRORS)
+    with interrupts.graceful():
+        reports = launcher.run(stages, wanted, resume=resume)
+    _OUT.print(launch.summary(reports, ledger, wanted))
+    problems = [problem for report in reports for problem in report.problems]
+    if interrupts.STOP.is_set():
+        raise InterruptedRunError(
+            problems[-1] if problems else "stopped; run again with --resume to go on"
+        )
+    for problem in problems:
+        _say(problem, 1)
+    return 1 if problems else 0
+
+
+def _dry_run(
+    settings: Settings, options: Any, stages: list[int], wanted: list[datetime.date]
+) -> None:
+    """What would run, per stage and month; opens the ledger only if there is one."""
+    from fc_assets import months, plan
+    from fc_assets.tables import STAGES
+
+    states = _states(settings)
+    table = rich.table.Table("stage", "month", "done", "would run")
+    coming: set[tuple[str, datetime.date]] = set()
+    for stage in stages:
+        name, given = STAGES[stage].name, plan.parameters(stage, options, settings)
+        for month in wanted:
+            state = states.get((name, month))
+            done = f"{state.done + state.skipped} of {state.total}" if state else "-"
+            behind = [t.name for t in plan.READS[stage] if (t.name, month) in coming]
+            reason = plan.left(stage, month, states, given)
+            if reason is None and options.force:
+                reason = "forced"
+            if reason is None and behind:
+                reason = f"after {', '.join(behind)}"
+            if reason is not None:
+                coming.add((name, month))
+            table.add_row(f"{stage} {name}", months.label(month), done, reason or "nothing")
+    _OUT.print(table)
+
+
+def _states(settings: Settings) -> Any:
+    path = settings.fc_home / "ledger.sqlite"
+    return Ledger(settings.ledger).progress() if path.exists() else {}
+
+
+@cli.command()
+def demo() -> int:
+    """Run all seven stages on the sample history that ships with the project."""
+    home = _demo_home(settings_module.load())
+    os.environ["FC_HOME"] = str(home)
+    os.environ.pop("FC_OFFLINE_SOURCE", None)
+    settings_module.current.cache_clear()
+    settings_module.load().make_home()
+
+    from fc_assets import months, sample
+    from fc_assets.options import Options
+    from fc_assets.tables import STAGES
+    from fc_resources.docker import Docker
+
+    if "FC_PYTHON_VERSIONS" not in os.environ and not Docker(home).answers():
+        # The process sandbox has this interpreter and no other.
+        os.environ["FC_PYTHON_VERSIONS"] = f"{sys.version_info.major}.{sys.version_info.minor}"
+    settings = settings_module.current()
+    sample.unpack(home / "offline")
+    days = [datetime.date(2026, 1, 1), datetime.date(2026, 2, 1)]
+    code = _run(settings, Options(), sorted(STAGES), days, resume=False)
+    for month in days:
+        path = settings.published / f"formulacode@{months.label(month)}.parquet"
+        if path.exists():
+            click.echo(f"published: {path}")
+    click.echo(f"look at it: FC_HOME={home} {sys.argv[0]} ui")
+    return code
+
+
+def _demo_home(settings: Settings) -> Path:
+    """A home of its own: sample rows never mix with real ones."""
+    return settings.fc_home / "demo"
+
+
+@cli.command()
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--host", default="127.0.0.1", show_default=True)
+def ui(port: int, host: str) -> None:
+    """Open Dagster's web interface on this home, with its daemon."""
+    settings = settings_module.current()
+    settings.make_home()
+    from fc_assets import instance
+
+    instance.prepare(settings)
+    program = Path(sys.executable).with_name("dagster")
+    arguments = ["dev", "-m", "fc_assets.definitions", "-h", host, "-p", str(port)]
+    os.execv(program, [str(program), *arguments])
+
+
+@cli.command()
+def status() -> None:
+    """Where every month of every stage stands."""
+    from fc_assets import months
+    from fc_assets.tables import STAGES
+
+    table = rich.table.Table("stage", "month", "state")
+    for column in ("items", "done", "skipped", "failed", "unknown", "seconds"):
+        table.add_column(column, justify="right")
+    states = _states(settings_module.current())
+    for stage, declared in sorted(STAGES.items()):
+        for (name, month), s in sorted(states.items()):
+            if name == declared.name:
+                counts = (s.total, s.done, s.skipped, s.failed, s.unknown, f"{s.seconds:.1f}")
+                row = (f"{stage} {name}", months.label(month), s.state, *map(str, counts))
+                table.add_row(*row)
+    _OUT.print(table)
+
+
+@cli.command()
+@click.option("--traceback", is_flag=True, help="With the traceback of each.")
+def failures(traceback: bool) -> None:
+    """Items without an answer, and why; they are tried again by the next run of their month."""
+    from fc_assets import months
+
+    settings = settings_module.current()
+    if not (settings.fc_home / "ledger.sqlite").exists():
+        return
+    for failure in Ledger(settings.ledger).failures():
+        where = f"{failure.table} {months.label(failure.month)} {failure.item}"
+        click.echo(f"{where}: {failure.error} ({failure.kind}, attempt {failure.attempts})")
+        if traceback:
+            click.echo(failure.traceback)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Everything Dagster loads: seven stages, their checks, a job, a schedule and their resources.
+
+The only module that sees all three packages. Nothing is opened while it loads.
+"""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+# Backfills in one run and partitioned checks are what this project is built on; their notices
+# would repeat for every asset.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+from fc_assets import checks, interrupts, work  # noqa: E402 -- after the filter
+from fc_assets.candidate_containers.asset import containers  # noqa: E402
+from fc_assets.candidate_prs.asset import candidate_prs  # noqa: E402
+from fc_assets.formulacode.asset import formulacode  # noqa: E402
+from fc_assets.options import Options  # noqa: E402
+from fc_assets.packages.asset import packages  # noqa: E402
+from fc_assets.pr_classifications.asset import pr_classifications  # noqa: E402
+from fc_assets.pull_requests.asset import pull_requests  # noqa: E402
+from fc_assets.repositories.asset import repositories  # noqa: E402
+from fc_resources.dataset_folder import DatasetFolder  # noqa: E402
+from fc_resources.docker import Docker  # noqa: E402
+from fc_resources.git import Mirrors  # noqa: E402
+from fc_resources.ledger import Ledger  # noqa: E402
+from fc_resources.settings import Settings, current  # noqa: E402
+from fc_resources.uv import Uv  # noqa: E402
+from fc_resources.warehouse import Warehouse, WarehouseIOManager  # noqa: E402
+from fc_sensors.monthly import monthly  # noqa: E402
+
+STAGES = (
+    repositories,
+    pull_requests,
+    pr_classifications,
+    packages,
+    candidate_prs,
+    containers,
+    formulacode,
+)
+
+
+def build_resources(settings: Settings) -> dict[str, Any]:
+    """The outside world of one home."""
+    ledger = Ledger(settings.ledger)
+    warehouse = Warehouse(settings.warehouse, settings.fc_lock_timeout_s)
+    docker = Docker(settings.fc_home)
+    interrupts.kill_with(docker.kill_all)
+    return {
+        "settings": settings,
+        "ledger": ledger,
+        "warehouse": warehouse,
+        "io_manager": WarehouseIOManager(warehouse),
+        "runner": work.Work(ledger, warehouse, settings.fc_max_failed_share),
+        "mirrors": Mirrors(settings.mirrors, timeout_s=settings.fc_git_timeout_s),
+        "uv": Uv(settings.uv_cache),
+        "docker": docker,
+        "dataset": DatasetFolder(settings.published),
+        "options": Options(),
+    }
+
+
+def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """The definitions, with these resources in place of those of the environment's home."""
+    job = dg.define_asset_job("month", selection="*", description="All stages of one month.")
+    return dg.Definitions(
+        assets=list(STAGES),
+        asset_checks=checks.all_checks(),
+        jobs=[job],
+        schedules=[monthly],
+        resources=resources or build_resources(current()),
+        # Items run in threads and tools in processes; a process per step would only add imports.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,1 @@
+"""Stage 7: records of the dataset and where they are published."""

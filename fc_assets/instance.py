@@ -1,0 +1,40 @@
+"""The Dagster instance of a home: what `fc-data` runs on is what its web interface shows."""
+
+import os
+from pathlib import Path
+
+import yaml
+
+from fc_resources.settings import Settings
+
+#: Folders of `dagster.yaml` that move along with FC_HOME.
+_PLACES = ("storage.sqlite", "local_artifact_storage.config", "compute_logs.config")
+_DEFAULT_HOME = Path(".fc")
+
+
+def prepare(settings: Settings) -> Path:
+    """Write the home's `dagster.yaml` from the project's and point DAGSTER_HOME at its folder."""
+    home = settings.fc_home / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    target, text = home / "dagster.yaml", render(settings.fc_home)
+    if not target.exists() or target.read_text("utf-8") != text:
+        part = home / f".dagster-{os.getpid()}.yaml"
+        part.write_text(text, "utf-8")
+        part.replace(target)
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["FC_HOME"] = str(settings.fc_home)
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
+    return home
+
+
+def render(fc_home: Path) -> str:
+    """The project's `dagster.yaml` with its folders below `fc_home` instead of `.fc`."""
+    project = Path(__file__).parent.parent / "dagster.yaml"
+    config = yaml.safe_load(project.read_text("utf-8"))
+    for place in _PLACES:
+        section = config
+        for name in place.split("."):
+            section = section[name]
+        inside = Path(section["base_dir"]).relative_to(_DEFAULT_HOME)
+        section["base_dir"] = str(fc_home / inside)
+    return yaml.safe_dump(config, sort_keys=False)

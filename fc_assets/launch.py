@@ -1,0 +1,225 @@
+"""Running stages over months in this process, on the instance that the web interface shows.
+
+What is left to do is `plan`'s, how items run is `work`'s; here are order, progress and outcome.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+import rich.console
+import rich.progress
+import rich.table
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
+
+from fc_assets import definitions, interrupts, months, plan
+from fc_assets.options import Options
+from fc_assets.tables import STAGES, TABLES
+from fc_resources.ledger import Ledger
+from fc_resources.settings import Settings
+
+_JOB = "__ASSET_JOB"
+_POLL_S = 0.2
+
+
+@dataclasses.dataclass
+class Report:
+    """What happened to one stage: months asked for, months run, and why some were not written."""
+
+    stage: int
+    asked: list[datetime.date]
+    ran: list[datetime.date] = dataclasses.field(default_factory=list)
+    problems: list[str] = dataclasses.field(default_factory=list)
+
+
+class Launcher:
+    """Stages over months, one after the other, on one Dagster instance."""
+
+    def __init__(self, settings: Settings, options: Options, console: rich.console.Console) -> None:
+        self._settings = settings
+        self._options = options
+        self._console = console
+        self._resources = definitions.build_resources(settings)
+        self._defs = definitions.build_defs(self._resources)
+        self._ledger: Ledger = self._resources["ledger"]
+
+    def run(
+        self, stages: Sequence[int], wanted: Sequence[datetime.date], *, resume: bool
+    ) -> list[Report]:
+        """Materialize; with `resume`, only months of which something is left to do."""
+        reports = []
+        with dg.DagsterInstance.get() as instance, self._progress() as bars:
+            for stage in stages:
+                report = Report(stage, list(wanted))
+                reports.append(report)
+                with self._bar(bars, stage, wanted):
+                    self._stage(instance, report, resume)
+                if interrupts.STOP.is_set():
+                    break
+        return reports
+
+    def _stage(self, instance: dg.DagsterInstance, report: Report, resume: bool) -> None:
+        stage, states = report.stage, self._ledger.progress()
+        given = plan.parameters(stage, self._options, self._settings)
+        ready = []
+        for month in report.asked:
+            lacking = plan.missing(stage, month, states)
+            if lacking is not None:
+                report.problems.append(
+                    f"{STAGES[stage].name} {months.label(month)}: {lacking.name} was not written "
+                    f"for it; run stage {lacking.stage} first"
+                )
+            elif not resume or plan.left(stage, month, states, given) is not None:
+                ready.append(month)
+        for group in _groups(ready, stage in plan.RANGED):
+            problem = self._launch(instance, stage, group)
+            if problem is not None and len(group) > 1 and not interrupts.STOP.is_set():
+                # One bad month must not keep the others from being written; what was computed
+                # is in the ledger, so running them one by one repeats only what failed.
+                found = [self._launch(instance, stage, [month]) for month in group]
+                report.problems += [problem for problem in found if problem is not None]
+            elif problem is not None:
+                report.problems.append(problem)
+            report.ran += group
+            if interrupts.STOP.is_set():
+                return
+
+    def _launch(
+        self, instance: dg.DagsterInstance, stage: int, group: Sequence[datetime.date]
+    ) -> str | None:
+        """One Dagster run; why it failed, or None."""
+        first, last = months.key(group[0]), months.key(group[-1])
+        tags = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+        result = self._defs.resolve_job_def(_JOB).execute_in_process(
+            run_config={
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                "resources": {"options": {"config": _given(self._options)}},
+            },
+            instance=instance,
+            partition_key=first if first == last else None,
+            tags=None if first == last else tags,
+            asset_selection=[dg.AssetKey(t.name) for t in TABLES if t.stage == stage],
+            raise_on_error=False,
+        )
+        return None if result.success else _problem(result)
+
+    @contextlib.contextmanager
+    def _progress(self) -> Iterator[rich.progress.Progress]:
+        bars = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeElapsedColumn(),
+            console=self._console,
+        )
+        handler = _ThroughConsole(bars.console)
+        logging.getLogger("fc_assets").addHandler(handler)
+        logging.getLogger("fc_resources").addHandler(handler)
+        try:
+            with bars:
+                yield bars
+        finally:
+            logging.getLogger("fc_assets").removeHandler(handler)
+            logging.getLogger("fc_resources").removeHandler(handler)
+
+    @contextlib.contextmanager
+    def _bar(
+        self, bars: rich.progress.Progress, stage: int, wanted: Sequence[datetime.date]
+    ) -> Iterator[None]:
+        """A bar fed from the ledger's live counters, as any other process would see them."""
+        name = STAGES[stage].name
+        task = bars.add_task(f"{stage} {name}", total=None)
+        stop = threading.Event()
+
+        def update() -> None:
+            states = self._ledger.progress()
+            found = [s for m in wanted if (s := states.get((name, m))) is not None]
+            ended = sum(s.done + s.skipped + s.failed for s in found)
+            bars.update(task, total=sum(s.total for s in found), completed=ended)
+
+        def follow() -> None:
+            while not stop.wait(_POLL_S):
+                update()
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            update()
+
+
+class _ThroughConsole(logging.Handler):
+    """Log lines above the progress bars, one line each."""
+
+    def __init__(self, console: rich.console.Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
+
+
+def summary(
+    reports: Sequence[Report], ledger: Ledger, wanted: Sequence[datetime.date]
+) -> rich.table.Table:
+    """Per stage: items, done now, skipped as done before, failed, unknown, seconds."""
+    table = rich.table.Table()
+    table.add_column("stage", no_wrap=True)
+    table.add_column("months", justify="right")
+    for column in ("items", "done", "skipped", "failed", "unknown", "seconds"):
+        table.add_column(column, justify="right")
+    states = ledger.progress()
+    for report in reports:
+        name = STAGES[report.stage].name
+        ran = [s for m in report.ran if (s := states.get((name, m))) is not None]
+        rest = [m for m in wanted if m not in report.ran]
+        before = sum(s.total for m in rest if (s := states.get((name, m))) is not None)
+        counts = [
+            sum(s.total for s in ran) + before,
+            sum(s.done for s in ran),
+            sum(s.skipped for s in ran) + before,
+            sum(s.failed for s in ran),
+            sum(s.unknown for s in ran),
+        ]
+        seconds = f"{sum(s.seconds for s in ran):.1f}"
+        table.add_row(f"{report.stage} {name}", str(len(report.asked)), *map(str, counts), seconds)
+    return table
+
+
+def _groups(ready: Sequence[datetime.date], ranged: bool) -> Iterator[list[datetime.date]]:
+    """Runs of consecutive months, or single months."""
+    group: list[datetime.date] = []
+    for month in ready:
+        if group and not (ranged and months.following(group[-1]) == month):
+            yield group
+            group = []
+        group.append(month)
+    if group:
+        yield group
+
+
+def _given(options: Options) -> dict[str, Any]:
+    return {name: value for name, value in options.model_dump().items() if value is not None}
+
+
+def _problem(result: dg.ExecuteInProcessResult) -> str:
+    """The innermost message of the first failed step, or which checks failed."""
+    failed = [e for e in result.all_events if e.is_step_failure]
+    error = failed[0].step_failure_data.error if failed else None
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None:
+        return "the run failed without an error; see the web interface"
+    name, _, message = error.message.partition(": ")
+    return " ".join((message if name.endswith("Error") and message else error.message).split())

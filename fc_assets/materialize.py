@@ -1,0 +1,99 @@
+"""From `work` to Dagster: which months a run asks for, and what its events say about them.
+
+The only module of the graph that touches a Dagster context.
+"""
+
+import datetime
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import dagster as dg
+
+from fc_assets import months, plan, work
+from fc_assets.options import Options
+from fc_assets.tables import Table
+from fc_resources.settings import Settings
+
+_PREVIEW_ROWS = 5
+_CELL = 60
+
+#: Owner of every asset, as Dagster wants teams written.
+OWNER = "team:formulacode"
+
+
+def wanted(context: dg.AssetExecutionContext) -> list[datetime.date]:
+    """The months this run was asked for."""
+    return [datetime.date.fromisoformat(key) for key in context.partition_keys]
+
+
+def run(
+    context: dg.AssetExecutionContext,
+    runner: work.Work,
+    options: Options,
+    table: Table,
+    items: Iterable[tuple[datetime.date, Sequence[work.Item[Any]]]],
+    do: Callable[[Any], work.Answer],
+    *,
+    settings: Settings,
+    also: Sequence[Table] = (),
+    concurrency: int = 8,
+) -> work.Outcome:
+    """`work.Work.run` for the months of a Dagster run, with counters as metadata."""
+    outcome = runner.run(
+        table,
+        items,
+        do,
+        also=also,
+        reads=plan.READS[table.stage],
+        given=plan.parameters(table.stage, options, settings),
+        concurrency=options.n_concurrent or concurrency,
+        force=options.force,
+        run_id=context.run.run_id,
+    )
+    for month in outcome.months:
+        context.add_asset_metadata(
+            {
+                "items": month.total,
+                "done": month.done,
+                "skipped": month.skipped,
+                "failed": month.failed,
+                "unknown": month.unknown,
+                "dagster/partition_row_count": month.rows,
+                "seconds": round(month.seconds, 3),
+            },
+            asset_key=table.name,
+            partition_key=months.key(month.month),
+        )
+    for written in (table, *also):
+        context.add_asset_metadata(
+            {
+                "preview": dg.MetadataValue.md(
+                    preview(written, outcome.rows[written.name].batches())
+                )
+            },
+            asset_key=written.name,
+        )
+    return outcome
+
+
+def preview(table: Table, batches: Iterable[Any]) -> str:
+    """The first rows without bulky columns as a Markdown table."""
+    rows: list[dict[str, Any]] = []
+    for batch in batches:
+        rows += batch.slice(0, _PREVIEW_ROWS - len(rows)).to_pylist()
+        if len(rows) >= _PREVIEW_ROWS:
+            break
+    if not rows:
+        return "no rows"
+    lines = ["| " + " | ".join(table.preview) + " |", "|" + "---|" * len(table.preview)]
+    lines += ["| " + " | ".join(_cell(row[name]) for name in table.preview) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    """Text of others must not become markup in the UI."""
+    text = " ".join(str("" if value is None else value).split())
+    text = text if len(text) <= _CELL else text[: _CELL - 1] + "…"
+    for character in "\\`*_[]<>|":
+        text = text.replace(character, "\\" + character)
+    return text

@@ -1,0 +1,100 @@
+"""Calendar months in UTC: the partitions, their windows, and which month a moment belongs to.
+
+The only place where dates are compared; a month is named by its first day.
+"""
+
+import datetime
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from fc_resources.errors import UsageError
+
+#: GitHub's first full year of pull requests; nothing was merged through it earlier.
+FIRST = datetime.date(2010, 1, 1)
+
+#: `end_offset=1` adds the running month, which is materialized again when it has ended.
+MONTHS = dg.MonthlyPartitionsDefinition(start_date=FIRST.isoformat(), end_offset=1)
+
+
+def key(month: datetime.date) -> str:
+    """The partition key of a month, such as 2026-01-01."""
+    return month.isoformat()
+
+
+def label(month: datetime.date) -> str:
+    """The month as people write it, such as 2026-01."""
+    return f"{month:%Y-%m}"
+
+
+def following(month: datetime.date) -> datetime.date:
+    """The first day of the next month."""
+    year, index = divmod(month.year * 12 + month.month, 12)
+    return datetime.date(year, index + 1, 1)
+
+
+def preceding(month: datetime.date) -> datetime.date:
+    """The first day of the month before."""
+    return (month.replace(day=1) - datetime.timedelta(days=1)).replace(day=1)
+
+
+def window(month: datetime.date) -> tuple[datetime.datetime, datetime.datetime]:
+    """The half-open interval [start, end) of a month in UTC."""
+    start, end = (
+        datetime.datetime(day.year, day.month, 1, tzinfo=datetime.UTC)
+        for day in (month, following(month))
+    )
+    return start, end
+
+
+def month_of(moment: datetime.datetime) -> datetime.date:
+    """The month a moment falls into; `ValueError` for one without a time zone."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return moment.astimezone(datetime.UTC).date().replace(day=1)
+
+
+def parse(text: str, what: str) -> datetime.date:
+    """A date given as YYYY-MM-DD; `UsageError` otherwise."""
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+            raise ValueError
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{what} {text!r} is not a date; write YYYY-MM-DD") from None
+
+
+def covering(start: datetime.date, end: datetime.date) -> list[datetime.date]:
+    """Months that [start, end) touches; `UsageError` when it is empty or has no partitions."""
+    if start >= end:
+        raise UsageError(f"start date {start} is not before end date {end}")
+    last = MONTHS.get_last_partition_key()
+    months, month = [], start.replace(day=1)
+    while month < end:
+        months.append(month)
+        month = following(month)
+    if months[0] < FIRST or last is None or key(months[-1]) > last:
+        raise UsageError(f"months go from {label(FIRST)} to {(last or '')[:7]}")
+    return months
+
+
+def split(
+    reader: pa.RecordBatchReader | Iterable[pa.RecordBatch], months: Iterable[datetime.date]
+) -> Iterator[tuple[datetime.date, list[dict[str, Any]]]]:
+    """Group rows that arrive ordered by `partition_month`, one month in memory at a time.
+
+    Every wanted month comes once, without rows if it has none.
+    """
+    wanted = iter(sorted(months))
+    month, rows = next(wanted), []
+    for batch in reader:
+        for row in batch.to_pylist():
+            while row["partition_month"] > month:
+                yield month, rows
+                month, rows = next(wanted), []
+            rows.append(row)
+    yield month, rows
+    yield from ((month, []) for month in wanted)

@@ -1,0 +1,1 @@
+"""Stage 4: the environment a merge commit would have had."""

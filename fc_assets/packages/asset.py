@@ -1,0 +1,75 @@
+"""The `packages` asset: a pinned environment for every performance pull request."""
+
+import datetime
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from fc_assets import materialize, months, work
+from fc_assets.options import Options
+from fc_assets.packages.resolve import RESOLVER, Commit, resolve
+from fc_assets.tables import PACKAGES
+from fc_resources.git import Mirrors
+from fc_resources.settings import Settings
+from fc_resources.uv import Uv
+from fc_resources.warehouse import Rows
+
+_COLUMNS = ["partition_month", "owner", "repo", "merge_commit_sha", "is_performance"]
+
+
+@dg.asset(
+    partitions_def=months.MONTHS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    ins={"pr_classifications": dg.AssetIn(metadata={"columns": _COLUMNS})},
+    group_name="environments",
+    owners=[materialize.OWNER],
+    kinds={"python", "uv"},
+    description=PACKAGES.doc,
+    metadata=PACKAGES.metadata,
+)
+def packages(
+    context: dg.AssetExecutionContext,
+    pr_classifications: pa.RecordBatchReader,
+    runner: dg.ResourceParam[work.Work],
+    settings: dg.ResourceParam[Settings],
+    mirrors: dg.ResourceParam[Mirrors],
+    uv: dg.ResourceParam[Uv],
+    options: Options,
+) -> Rows:
+    available = settings.python_versions
+    mirrors = mirrors.with_local(options.git(settings))
+    outcome = materialize.run(
+        context,
+        runner,
+        options,
+        PACKAGES,
+        items(months.split(pr_classifications, materialize.wanted(context)), available),
+        functools.partial(resolve, mirrors=mirrors, uv=uv, available=available),
+        settings=settings,
+    )
+    return outcome.rows[PACKAGES.name]
+
+
+def items(
+    classified: Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]],
+    available: Sequence[str],
+) -> Iterator[tuple[datetime.date, list[work.Item[Commit]]]]:
+    """Merge commits of performance pull requests, each once."""
+    for month, rows in classified:
+        commits = dict.fromkeys(
+            Commit(row["owner"], row["repo"], row["merge_commit_sha"])
+            for row in rows
+            if row["is_performance"]
+        )
+        yield (
+            month,
+            [
+                work.Item(
+                    f"{c.owner}/{c.repo}@{c.sha}", c, work.digest(vars(c), RESOLVER, available)
+                )
+                for c in commits
+            ],
+        )

@@ -1,0 +1,97 @@
+"""What each stage reads and depends on, and whether a month of it has anything left to do.
+
+One place for assets, which record it, and for `--resume` and `--dry-run`, which compare it.
+"""
+
+import datetime
+from collections.abc import Mapping
+
+from fc_assets.candidate_prs.rules import EXTRACTOR
+from fc_assets.options import Options
+from fc_assets.packages.resolve import RESOLVER
+from fc_assets.pr_classifications.rules import CLASSIFIER
+from fc_assets.tables import (
+    CANDIDATE_CONTAINERS,
+    CANDIDATE_PRS,
+    PACKAGES,
+    PR_CLASSIFICATIONS,
+    PULL_REQUESTS,
+    REPOSITORIES,
+    STAGES,
+    Table,
+)
+from fc_resources.ledger import Progress
+from fc_resources.settings import Settings
+
+READS: Mapping[int, tuple[Table, ...]] = {
+    1: (),
+    2: (REPOSITORIES,),
+    3: (PULL_REQUESTS,),
+    4: (PR_CLASSIFICATIONS,),
+    5: (PR_CLASSIFICATIONS, PULL_REQUESTS),
+    6: (CANDIDATE_PRS, PACKAGES),
+    7: (
+        CANDIDATE_PRS,
+        PULL_REQUESTS,
+        PR_CLASSIFICATIONS,
+        CANDIDATE_CONTAINERS,
+        PACKAGES,
+        REPOSITORIES,
+    ),
+}
+#: Stages that a range of months runs at once; the others take a run a month.
+RANGED = (1, 2, 3, 4, 5)
+
+States = Mapping[tuple[str, datetime.date], Progress]
+
+
+def parameters(stage: int, options: Options, settings: Settings) -> dict[str, str]:
+    """What besides upstream tables decides a stage's rows, as text to compare."""
+    source = options.offline(settings)
+    offline: dict[str, object] = {"offline_source": source.version if source else ""}
+    values = {
+        1: {**offline, "min_stars": options.min_stars},
+        2: offline,
+        3: {"classifier": CLASSIFIER},
+        4: {"resolver": RESOLVER, "python_versions": settings.fc_python_versions},
+        5: {**offline, "extractor": EXTRACTOR},
+        6: {"tasks_per_repo": options.tasks_per_repo, "sandbox": settings.fc_sandbox},
+        7: {"registry": settings.fc_registry},
+    }
+    return {name: str(value) for name, value in values[stage].items()}
+
+
+def inputs(
+    stage: int, month: datetime.date, states: States, given: Mapping[str, str]
+) -> dict[str, str | None]:
+    """Versions of everything a month of a stage is computed from; None for what is not written."""
+    upstream: dict[str, str | None] = dict(given)
+    for table in READS[stage]:
+        state = states.get((table.name, month))
+        upstream[table.name] = state.version if state else None
+    return upstream
+
+
+def missing(stage: int, month: datetime.date, states: States) -> Table | None:
+    """The first upstream table that has not been written for the month."""
+    for table in READS[stage]:
+        state = states.get((table.name, month))
+        if state is None or state.version is None:
+            return table
+    return None
+
+
+def left(stage: int, month: datetime.date, states: States, given: Mapping[str, str]) -> str | None:
+    """Why a month of a stage would run, in a few words, or None when nothing is left to do."""
+    state = states.get((STAGES[stage].name, month))
+    if state is None:
+        return "never run"
+    if state.state != "written":
+        unfinished = state.total - state.done - state.skipped
+        return f"{state.state}, {unfinished} of {state.total} items left"
+    if state.failed or state.unknown:
+        return f"{state.failed + state.unknown} items to try again"
+    wanted = inputs(stage, month, states, given)
+    names = sorted(wanted.keys() | state.inputs.keys())
+    changed = [name for name in names if state.inputs.get(name) != wanted.get(name)]
+    return f"changed: {', '.join(changed)}" if changed else None

@@ -1,0 +1,1 @@
+"""Stage 3: which pull requests improve performance, and how."""

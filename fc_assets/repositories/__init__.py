@@ -1,0 +1,1 @@
+"""Stage 1: which repositories are tracked in a month."""

@@ -1,0 +1,343 @@
+"""Every table, declared once: columns, types, documentation, keys and what a row refers to.
+
+Arrow schema, Dagster column schema, blocking checks, the data dictionary and the dataset card all
+come from here. How rows are computed is in the folder of each stage.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from fc_resources.errors import PermanentError
+
+_TIME = pa.timestamp("us", tz="UTC")
+_TEXTS = pa.list_(pa.string())
+_PR = ("owner", "repo", "issue_number")
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column; `required` values are never null, `bulky` ones stay out of previews."""
+
+    name: str
+    type: pa.DataType
+    doc: str
+    required: bool = False
+    bulky: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """A table: `key` is unique within it, `refers` maps own columns to those of `upstream`."""
+
+    name: str
+    stage: int
+    doc: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    upstream: "Table | None" = None
+    refers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def all_columns(self) -> tuple[Column, ...]:
+        month = Column("partition_month", pa.date32(), "First day of the month, UTC.", True)
+        return (month, *self.columns)
+
+    @functools.cached_property
+    def schema(self) -> pa.Schema:
+        return pa.schema([pa.field(c.name, c.type) for c in self.all_columns])
+
+    @functools.cached_property
+    def column_schema(self) -> dg.TableSchema:
+        """What the Dagster UI shows; keys and required columns as constraints."""
+        return dg.TableSchema(
+            columns=[
+                dg.TableColumn(
+                    c.name,
+                    str(c.type),
+                    c.doc,
+                    dg.TableColumnConstraints(nullable=not self.is_required(c)),
+                )
+                for c in self.all_columns
+            ]
+        )
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What Dagster and the IO manager have to know about the asset."""
+        return {
+            "partition_expr": "partition_month",
+            "dagster/column_schema": self.column_schema,
+        }
+
+    @property
+    def preview(self) -> list[str]:
+        return [c.name for c in self.columns if not c.bulky]
+
+    def is_required(self, column: Column) -> bool:
+        return column.required or column.name in self.key
+
+    def batch(self, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+        """Rows as Arrow; `PermanentError` for undeclared columns, wrong types, lacking values."""
+        names = set(self.schema.names)
+        for row in rows:
+            unknown = row.keys() - names
+            if unknown:
+                raise PermanentError(f"{self.name} has no column {', '.join(sorted(unknown))}")
+            for column in self.all_columns:
+                if self.is_required(column) and row.get(column.name) is None:
+                    raise PermanentError(f"{self.name}.{column.name} has no value")
+        try:
+            return pa.RecordBatch.from_pylist(list(rows), self.schema)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise PermanentError(f"{self.name}: {error}") from error
+
+
+def _pr_columns() -> tuple[Column, ...]:
+    return (
+        Column("owner", pa.string(), "Owner of the repository on GitHub, such as numpy."),
+        Column("repo", pa.string(), "Name of the repository."),
+        Column("issue_number", pa.int64(), "Number of the pull request."),
+    )
+
+
+REPOSITORIES = Table(
+    "repositories",
+    1,
+    "A tracked repository as it was that month.",
+    ("owner", "repo"),
+    (
+        *_pr_columns()[:2],
+        Column("origin", pa.string(), "Who named it: `offline`.", True),
+        Column("description", pa.string(), "One-line description; null when not known."),
+        Column("stars", pa.int64(), "Stargazers when it was looked up; null when not known."),
+        Column("topics", _TEXTS, "Topics on GitHub; null when not known."),
+        Column("license", pa.string(), "SPDX identifier; null when not known."),
+        Column("default_branch", pa.string(), "Default branch; null when not known."),
+        Column("created_at", _TIME, "Creation of the repository; null when not known."),
+        Column("archived", pa.bool_(), "Whether it is archived; null when not known."),
+    ),
+)
+
+_CHANGE = pa.struct([("path", pa.string()), ("additions", pa.int64()), ("deletions", pa.int64())])
+
+PULL_REQUESTS = Table(
+    "pull_requests",
+    2,
+    "A merged pull request, in the month of its merge.",
+    _PR,
+    (
+        *_pr_columns(),
+        Column("title", pa.string(), "Title as written.", True),
+        Column("body", pa.string(), "Description as written, possibly empty.", True, bulky=True),
+        Column("labels", _TEXTS, "Names of its labels.", True),
+        Column("created_at", _TIME, "When it was opened; null when not known."),
+        Column("merged_at", _TIME, "When it was merged; decides the month.", True),
+        Column("merge_commit_sha", pa.string(), "The commit that brought it in.", True),
+        Column("base_sha", pa.string(), "First parent of the merge commit; null when not known."),
+        Column("head_sha", pa.string(), "Head of the pull request; null when not known."),
+        Column(
+            "patch",
+            pa.string(),
+            "Diff from base to merge commit; null: see diff_source.",
+            bulky=True,
+        ),
+        Column("diff_source", pa.string(), "`git`, `source`, `too_large` or `unreachable`.", True),
+        Column(
+            "files",
+            pa.list_(_CHANGE),
+            "Changed files; line counts null if binary.",
+            True,
+            bulky=True,
+        ),
+        Column("additions", pa.int64(), "Lines added over all text files.", True),
+        Column("deletions", pa.int64(), "Lines removed over all text files.", True),
+        Column("passes_prefilter", pa.bool_(), "Whether it is worth judging.", True),
+        Column("prefilter_reason", pa.string(), "Why it passes or not.", True),
+        Column("origin", pa.string(), "Where the row came from: `offline`.", True),
+    ),
+    REPOSITORIES,
+    {"owner": "owner", "repo": "repo"},
+)
+
+PR_CLASSIFICATIONS = Table(
+    "pr_classifications",
+    3,
+    "The verdict on one pull request that passed the pre-filter.",
+    _PR,
+    (
+        *_pr_columns(),
+        Column("merged_at", _TIME, "When it was merged.", True),
+        Column("merge_commit_sha", pa.string(), "The commit that brought it in.", True),
+        Column("is_performance", pa.bool_(), "Whether its purpose is better performance.", True),
+        Column("category", pa.string(), "Kind of optimization; null unless performance."),
+        Column("difficulty", pa.string(), "`easy`, `medium`, `hard`; null unless performance."),
+        Column("confidence", pa.float64(), "From 0 to 1, as the classifier states it.", True),
+        Column("reasoning", pa.string(), "What the verdict rests on.", True),
+        Column("classifier", pa.string(), "Who judged, with version: `rules/1`.", True),
+    ),
+    PULL_REQUESTS,
+    {name: name for name in _PR},
+)
+
+PACKAGES = Table(
+    "packages",
+    4,
+    "The pinned environment of one performance pull request's merge commit.",
+    ("owner", "repo", "sha"),
+    (
+        *_pr_columns()[:2],
+        Column("sha", pa.string(), "The merge commit."),
+        Column("base_sha", pa.string(), "Its first parent, which a container checks out.", True),
+        Column("project_name", pa.string(), "Name of the distribution; null when not declared."),
+        Column("project_root", pa.string(), "Folder of the packaging metadata, `.` for the top."),
+        Column("asv_config", pa.string(), "Path of the ASV configuration; null without one."),
+        Column("python_version", pa.string(), "Minor version it is built with, such as 3.12."),
+        Column("interpreter_source", pa.string(), "Which rule chose the Python version."),
+        Column("requirements", _TEXTS, "What was declared for building and running.", True),
+        Column("dropped", _TEXTS, "Declared but not used, each with the reason.", True),
+        Column("system_packages", _TEXTS, "Libraries outside the Python index, as declared.", True),
+        Column("pins", _TEXTS, "`name==version` lines; null when they could not be found."),
+        Column("cutoff", _TIME, "Releases after it were not considered; null for no cutoff."),
+        Column("can_install", pa.bool_(), "Whether the pins install; null when not tried."),
+        Column("reason", pa.string(), "Why there are no pins or they do not install."),
+        Column("resolver", pa.string(), "Resolver and uv version.", True),
+        Column("log", pa.string(), "What uv said.", True, bulky=True),
+    ),
+    PR_CLASSIFICATIONS,
+    {"owner": "owner", "repo": "repo", "sha": "merge_commit_sha"},
+)
+
+CANDIDATE_PRS = Table(
+    "candidate_prs",
+    5,
+    "The deconstructed problem statement of one performance pull request.",
+    _PR,
+    (
+        *_pr_columns(),
+        Column("merged_at", _TIME, "When it was merged.", True),
+        Column("merge_commit_sha", pa.string(), "The commit that brought it in.", True),
+        Column(
+            "linked_issues", pa.list_(pa.int64()), "Numbers of linked issues that were used.", True
+        ),
+        Column("observations", pa.string(), "The problem as reported; null if none.", bulky=True),
+        Column(
+            "solution", pa.string(), "What tells the solution; never shown to a solver.", bulky=True
+        ),
+        Column(
+            "statement",
+            pa.string(),
+            "The rendered problem; null when nothing was found.",
+            bulky=True,
+        ),
+        Column(
+            "leak_suspected", pa.bool_(), "Whether the statement seems to tell the solution.", True
+        ),
+        Column("reason", pa.string(), "Why there is no statement, or what seems to leak."),
+        Column("extractor", pa.string(), "Who extracted, with version: `rules/1`.", True),
+    ),
+    PR_CLASSIFICATIONS,
+    {name: name for name in _PR},
+)
+
+_CHECK = pa.struct([("check", pa.string()), ("outcome", pa.string()), ("evidence", pa.string())])
+_SCRIPT = pa.struct([("name", pa.string()), ("content", pa.string())])
+_BENCHMARK = pa.struct([("benchmark", pa.string()), ("seconds", pa.float64())])
+
+CANDIDATE_CONTAINERS = Table(
+    "candidate_containers",
+    6,
+    "A verified build context and what was measured in it.",
+    _PR,
+    (
+        *_pr_columns(),
+        Column("sha", pa.string(), "The merge commit that solves the task.", True),
+        Column("base_sha", pa.string(), "The commit that is checked out.", True),
+        Column("python_version", pa.string(), "Minor version inside.", True),
+        Column("scripts", pa.list_(_SCRIPT), "The build context.", True, bulky=True),
+        Column("origin", pa.string(), "Whose scripts: `stock` or `user`.", True),
+        Column("sandbox", pa.string(), "Where it was verified: `docker` or `process`.", True),
+        Column("image", pa.string(), "Local image of the pull request; null without Docker."),
+        Column(
+            "checks", pa.list_(_CHECK), "Every check: passed, failed or not_run.", True, bulky=True
+        ),
+        Column(
+            "benchmarks",
+            pa.list_(_BENCHMARK),
+            "Finite times of one quick round, seconds.",
+            True,
+            bulky=True,
+        ),
+        Column("seconds", pa.float64(), "Wall time of building and checking.", True),
+    ),
+    CANDIDATE_PRS,
+    {name: name for name in _PR},
+)
+
+ERROR_LOGS = Table(
+    "error_logs",
+    6,
+    "One attempt at a container, successful or not.",
+    (*_PR, "attempt"),
+    (
+        *_pr_columns(),
+        Column("attempt", pa.int64(), "From 1, in the order tried."),
+        Column("origin", pa.string(), "Whose scripts were tried.", True),
+        Column("sandbox", pa.string(), "Where: `docker` or `process`.", True),
+        Column("failure_stage", pa.string(), "Script or check that failed; null on success."),
+        Column("returncode", pa.int64(), "Exit code of what failed; null on success."),
+        Column("timed_out", pa.bool_(), "Whether the limit was met.", True),
+        Column("cause", pa.string(), "The line of the log that tells the cause; null on success."),
+        Column("log", pa.string(), "The end of the log.", True, bulky=True),
+        Column("scripts", pa.list_(_SCRIPT), "The scripts tried.", True, bulky=True),
+        Column("seconds", pa.float64(), "Wall time.", True),
+    ),
+    CANDIDATE_PRS,
+    {name: name for name in _PR},
+)
+
+FORMULACODE = Table(
+    "formulacode",
+    7,
+    "A published record of the dataset.",
+    _PR,
+    (
+        *_pr_columns(),
+        Column("task_id", pa.string(), "Identifier, such as numpy__numpy-123.", True),
+        Column("gt_hash", pa.string(), "The merge commit with the reference solution.", True),
+        Column("base_commit", pa.string(), "The commit a solver starts from.", True),
+        Column("date", _TIME, "When the pull request was merged.", True),
+        Column("instructions", pa.string(), "The problem statement.", True, bulky=True),
+        Column("classification", pa.string(), "Kind of optimization.", True),
+        Column("difficulty", pa.string(), "`easy`, `medium` or `hard`.", True),
+        Column("container_name", pa.string(), "Name for a container of this task.", True),
+        Column("image_name", pa.string(), "Image with tag; null if verified without Docker."),
+        Column("image_digest", pa.string(), "Digest in the registry; null when not pushed."),
+        Column("patch", pa.string(), "The reference solution.", True, bulky=True),
+        Column("python_version", pa.string(), "Minor version inside the container.", True),
+        Column("pins", _TEXTS, "The environment.", True, bulky=True),
+        Column("license", pa.string(), "SPDX identifier of the repository; null when not known."),
+        Column("sandbox", pa.string(), "Where it was verified: `docker` or `process`.", True),
+        Column("classifier", pa.string(), "Who judged.", True),
+        Column("extractor", pa.string(), "Who extracted the problem statement.", True),
+        Column("origin", pa.string(), "Whose scripts built the container.", True),
+    ),
+    CANDIDATE_CONTAINERS,
+    {name: name for name in _PR},
+)
+
+TABLES = (
+    REPOSITORIES,
+    PULL_REQUESTS,
+    PR_CLASSIFICATIONS,
+    PACKAGES,
+    CANDIDATE_PRS,
+    CANDIDATE_CONTAINERS,
+    ERROR_LOGS,
+    FORMULACODE,
+)
+STAGES = {table.stage: table for table in reversed(TABLES)}

@@ -1,0 +1,46 @@
+"""The exception tree every other module raises from; permanent or transient is decided here, once.
+
+Nothing is matched by message text later: who understands an error raises the right type.
+
+    FcError
+    ├── UsageError         the user asked for something impossible; exit code 2
+    ├── TransientError     trying again may help (network, locks, a daemon restarting)
+    │   └── UnavailableError   a neighbour could not be asked at all: an unknown, not an answer
+    ├── PermanentError     trying the same again gives the same failure
+    ├── ThresholdError     too many items of a month failed
+    └── InterruptedRunError   Ctrl-C or a termination request; finished items are kept
+"""
+
+
+class FcError(Exception):
+    """Base of all errors of this project; its text is one line for a person to act on."""
+
+
+class UsageError(FcError):
+    """Wrong arguments, unreadable input or an unusable home. Nothing was written."""
+
+
+class TransientError(FcError):
+    """A failure that another attempt may not meet."""
+
+
+class UnavailableError(TransientError):
+    """The neighbour that knows the answer could not be reached; there is no answer to store."""
+
+
+class PermanentError(FcError):
+    """A failure that repeats for the same input."""
+
+
+class ThresholdError(FcError):
+    """More items of a month failed than `FC_MAX_FAILED_SHARE` allows."""
+
+
+class InterruptedRunError(FcError):
+    """The run was asked to stop; what was finished is durable."""
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """The error as a single line of at most `limit` characters, its type when it has no text."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,351 @@
+"""The ledger: operational state of items, many small durable writes from many processes.
+
+SQLAlchemy Core on SQLite (WAL). What an item is and what its payload holds is `fc_assets.work`'s;
+here it is a key, a digest of what it was computed from, and bytes.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import functools
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from fc_resources.errors import TransientError, UsageError
+
+_FORMAT = 1
+_METADATA = sa.MetaData()
+_KEY = ("table_name", "month", "item")
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+_hook_cache = sa.Table(
+    "hook_cache",
+    _METADATA,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("table_name", sa.String(64), nullable=False),
+    sa.Column("month", sa.Date, nullable=False),
+    sa.Column("item", sa.String(512), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("result", sa.String(64), nullable=False),
+    sa.Column("row_count", sa.Integer, nullable=False),
+    sa.Column("payload", sa.LargeBinary),
+    sa.Column("unknown", sa.Text),
+    sa.Column("note", sa.Text),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False),
+    sa.UniqueConstraint(*_KEY),
+    # A number must not come back after a deletion: versions are compared by it.
+    sqlite_autoincrement=True,
+)
+_failures = sa.Table(
+    "runner_failures",
+    _METADATA,
+    sa.Column("table_name", sa.String(64), primary_key=True),
+    sa.Column("month", sa.Date, primary_key=True),
+    sa.Column("item", sa.String(512), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("traceback", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("failed_at", sa.DateTime(timezone=True), nullable=False),
+)
+_progress = sa.Table(
+    "runner_progress",
+    _METADATA,
+    sa.Column("table_name", sa.String(64), primary_key=True),
+    sa.Column("month", sa.Date, primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("run_id", sa.String(64), nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("done", sa.Integer, nullable=False),
+    sa.Column("skipped", sa.Integer, nullable=False),
+    sa.Column("failed", sa.Integer, nullable=False),
+    sa.Column("unknown", sa.Integer, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("inputs", sa.Text, nullable=False),
+    sa.Column("version", sa.String(64)),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+)
+_format = sa.Table("format", _METADATA, sa.Column("version", sa.Integer, primary_key=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What is known of one finished item: `digest` of its input, `result` digest of its rows.
+
+    `payload` is None once the warehouse has the rows. `unknown` says what could not be found out;
+    such an item is tried again. `note` says why an item has no rows.
+    """
+
+    item: str
+    digest: str
+    result: str
+    row_count: int
+    payload: bytes | None
+    unknown: str | None = None
+    note: str | None = None
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """An item that has no result: `kind` is `transient` or `permanent`, `error` one line."""
+
+    item: str
+    kind: str
+    error: str
+    traceback: str
+    attempts: int = 1
+    table: str = ""
+    month: datetime.date = datetime.date.min
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where a month of a table stands. `state`: running, failed, interrupted, finished, written.
+
+    `inputs` maps what the month was computed from (upstream tables, parameters) to its version.
+    """
+
+    state: str
+    run_id: str
+    total: int
+    done: int
+    skipped: int
+    failed: int
+    unknown: int
+    seconds: float
+    inputs: Mapping[str, str]
+    version: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do for these inputs."""
+        return self.state == "written" and not self.failed and not self.unknown
+
+
+class Ledger:
+    """A ledger by SQLAlchemy URL; opened at first use, safe in threads and between processes."""
+
+    def __init__(self, url: str) -> None:
+        self.url = sa.make_url(url)
+
+    @functools.cached_property
+    def _engine(self) -> sa.Engine:
+        engine = sa.create_engine(self.url, connect_args={"timeout": 60})
+        event.listen(engine, "connect", _tune_sqlite)
+        # Take the write lock at BEGIN: upgrading a read lock later can fail under contention.
+        event.listen(engine, "begin", lambda con: con.exec_driver_sql("BEGIN IMMEDIATE"))
+        with self._translated(), engine.begin() as con:
+            _METADATA.create_all(con)
+            found = con.scalar(sa.select(sa.func.max(_format.c.version)))
+            if found is None:
+                con.execute(sa.insert(_format).values(version=_FORMAT))
+            elif found > _FORMAT:
+                raise UsageError(
+                    f"ledger {self.url.database} has format {found}, this version reads {_FORMAT}; "
+                    "update formulacode-data or set FC_HOME to another folder"
+                )
+        return engine
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except exc.OperationalError as error:
+            raise TransientError(f"ledger {self.url.database}: {error.orig}") from error
+        except exc.DatabaseError as error:
+            raise UsageError(
+                f"ledger {self.url.database} is damaged ({error.orig}); move it away and run "
+                "again: written months are safe in the warehouse, unwritten items are repeated"
+            ) from None
+
+    @contextlib.contextmanager
+    def _begin(self) -> Iterator[sa.Connection]:
+        with self._translated(), self._engine.begin() as con:
+            yield con
+
+    def check(self) -> None:
+        """Open and read it; `UsageError` when it is damaged or newer than this code."""
+        with self._begin() as con:
+            con.execute(sa.select(sa.func.count()).select_from(_hook_cache))
+            con.execute(sa.select(sa.func.count()).select_from(_progress))
+
+    def results(self, table: str, month: datetime.date) -> dict[str, Result]:
+        """Finished items of a month without their payloads' bytes (`b""` stands for some)."""
+        has = sa.case((_hook_cache.c.payload.is_(None), sa.null()), else_=b"").label("payload")
+        columns = [_hook_cache.c[f.name] for f in dataclasses.fields(Result) if f.name != "payload"]
+        query = sa.select(*columns, has).where(*_of(_hook_cache, table, month))
+        with self._begin() as con:
+            return {row.item: Result(**row._mapping) for row in con.execute(query)}
+
+    def payloads(self, table: str, month: datetime.date) -> Iterator[tuple[str, bytes]]:
+        """Payloads of a month in key order, 500 at a time so that memory stays flat."""
+        c, last = _hook_cache.c, ""
+        while True:
+            query = (
+                sa.select(c.item, c.payload)
+                .where(*_of(_hook_cache, table, month), c.item > last, c.payload.is_not(None))
+                .order_by(c.item)
+                .limit(500)
+            )
+            with self._begin() as con:
+                found = con.execute(query).all()
+            if not found:
+                return
+            yield from ((row.item, row.payload) for row in found)
+            last = found[-1].item
+
+    def record(
+        self,
+        month: datetime.date,
+        results: Mapping[str, Sequence[Result]],
+        failures: Mapping[str, Sequence[Failure]],
+        progress: Mapping[str, Progress],
+    ) -> None:
+        """Make what just became known durable, in one transaction; keys are table names."""
+        now = _now()
+        with self._begin() as con:
+            for table, known in results.items():
+                keys = [r.item for r in known]
+                _delete(con, _hook_cache, table, month, keys)
+                _delete(con, _failures, table, month, [r.item for r in known if not r.unknown])
+                if known:
+                    rows = [dataclasses.asdict(r) for r in known]
+                    con.execute(
+                        sa.insert(_hook_cache),
+                        [
+                            r | {"table_name": table, "month": month, "finished_at": now}
+                            for r in rows
+                        ],
+                    )
+            for table, failed in failures.items():
+                _delete(con, _failures, table, month, [f.item for f in failed])
+                if failed:
+                    con.execute(
+                        sa.insert(_failures),
+                        [_failure_row(f, table, month, now) for f in failed],
+                    )
+            for table, state in progress.items():
+                values = dataclasses.asdict(state) | {
+                    "inputs": json.dumps(dict(state.inputs)),
+                    "updated_at": now,
+                }
+                # Only a write to the warehouse changes the version downstream months rest on.
+                del values["version"]
+                where = _of(_progress, table, month)
+                changed = con.execute(sa.update(_progress).where(*where).values(values)).rowcount
+                if not changed:
+                    values |= {"table_name": table, "month": month}
+                    con.execute(sa.insert(_progress).values(values))
+
+    def keep_only(self, table: str, month: datetime.date, current: Mapping[str, str]) -> None:
+        """Forget what is no longer part of the month, or was computed from another input.
+
+        `current` maps items to their digests; a stale answer must not outlive its input.
+        """
+        c = _hook_cache.c
+        results = sa.select(c.item, c.digest).where(*_of(_hook_cache, table, month))
+        failures = sa.select(_failures.c.item).where(*_of(_failures, table, month))
+        with self._begin() as con:
+            stale = [
+                row.item for row in con.execute(results) if current.get(row.item) != row.digest
+            ]
+            gone = [item for item in con.scalars(failures) if item not in current]
+            _delete(con, _hook_cache, table, month, stale)
+            _delete(con, _failures, table, month, gone)
+
+    def version(self, table: str, month: datetime.date) -> tuple[int, int]:
+        """Changes whenever an item of the month is recorded or forgotten."""
+        query = sa.select(
+            sa.func.count(), sa.func.coalesce(sa.func.max(_hook_cache.c.seq), 0)
+        ).where(*_of(_hook_cache, table, month))
+        with self._begin() as con:
+            count, last = con.execute(query).one()
+        return count, last
+
+    def mark_written(
+        self, table: str, month: datetime.date, last_seq: int, version: str, state: str
+    ) -> None:
+        """The warehouse has all up to `last_seq`: drop those payloads, note the version."""
+        with self._begin() as con:
+            con.execute(
+                sa.update(_hook_cache)
+                .where(*_of(_hook_cache, table, month), _hook_cache.c.seq <= last_seq)
+                .values(payload=None)
+            )
+            con.execute(
+                sa.update(_progress)
+                .where(*_of(_progress, table, month))
+                .values(state=state, version=version, updated_at=_now())
+            )
+
+    def progress(self) -> dict[tuple[str, datetime.date], Progress]:
+        """Where every month of every table stands."""
+        with self._begin() as con:
+            rows = con.execute(sa.select(_progress)).mappings().all()
+        names = [field.name for field in dataclasses.fields(Progress)]
+        return {
+            (row["table_name"], row["month"]): Progress(
+                **{name: row[name] for name in names} | {"inputs": json.loads(row["inputs"])}
+            )
+            for row in rows
+        }
+
+    def failures(self, table: str | None = None) -> list[Failure]:
+        """Items without a result, newest first."""
+        query = sa.select(_failures).order_by(_failures.c.failed_at.desc())
+        if table is not None:
+            query = query.where(_failures.c.table_name == table)
+        with self._begin() as con:
+            rows: Sequence[Any] = con.execute(query).all()
+        return [
+            Failure(r.item, r.kind, r.error, r.traceback, r.attempts, r.table_name, r.month)
+            for r in rows
+        ]
+
+    def attempts(self, table: str, month: datetime.date) -> dict[str, int]:
+        """How often each failed item of a month was tried in earlier runs."""
+        query = sa.select(_failures.c.item, _failures.c.attempts)
+        with self._begin() as con:
+            rows = con.execute(query.where(*_of(_failures, table, month)))
+            return {row.item: row.attempts for row in rows}
+
+
+def _of(table: sa.Table, name: str, month: datetime.date) -> tuple[Any, Any]:
+    return table.c.table_name == name, table.c.month == month
+
+
+def _delete(
+    con: sa.Connection, table: sa.Table, name: str, month: datetime.date, items: Sequence[str]
+) -> None:
+    # SQLite allows 32,766 variables a statement.
+    for start in range(0, len(items), 10_000):
+        part = items[start : start + 10_000]
+        con.execute(sa.delete(table).where(*_of(table, name, month), table.c.item.in_(part)))
+
+
+def _failure_row(
+    failure: Failure, table: str, month: datetime.date, now: datetime.datetime
+) -> dict[str, Any]:
+    return dataclasses.asdict(failure) | {
+        "table_name": table,
+        "month": month,
+        "failed_at": now,
+    }
+
+
+def _tune_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's "begin" event starts transactions instead
+    connection.execute("PRAGMA journal_mode = WAL")
+    # Survives a killed process; after a power cut the last items may run again.
+    connection.execute("PRAGMA synchronous = NORMAL")

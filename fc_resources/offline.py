@@ -1,0 +1,196 @@
+"""The offline source: pull requests (and issues, repositories, git) from files instead of GitHub.
+
+Either one Parquet file of pull requests, or a folder with `pull_requests.parquet` and, optionally,
+`issues.parquet`, `repositories.parquet` and `git/<owner>/<name>.git`.
+"""
+
+import dataclasses
+import datetime
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fc_resources import git
+from fc_resources.errors import UsageError
+
+_TEXT = ("VARCHAR",)
+#: Columns of the pull-request file and the DuckDB types (their beginning) each may have.
+_COLUMNS = {
+    "repo_name": _TEXT,
+    "pr_number": ("BIGINT", "INTEGER", "SMALLINT", "UINTEGER", "UBIGINT"),
+    "pr_title": _TEXT,
+    "pr_body": _TEXT,
+    "original_patch": _TEXT,
+    "file_change_summary": _TEXT,
+    "pr_state": _TEXT,
+    "pr_created_at": _TEXT,
+    "pr_merged_at": _TEXT,
+    "pr_closed_at": _TEXT,
+    "pr_merge_commit_sha": _TEXT,
+    "pr_base": ("STRUCT(sha VARCHAR",),
+    "pr_head": ("STRUCT(sha VARCHAR",),
+    "pr_labels": ('STRUCT("name" VARCHAR', "STRUCT(name VARCHAR"),
+}
+_REQUIRED = ("repo_name", "pr_number", "pr_merged_at", "pr_merge_commit_sha")
+_MERGED = "CAST(pr_merged_at AS TIMESTAMPTZ)"
+
+
+@dataclasses.dataclass(frozen=True)
+class OfflineSource:
+    """Rows of an offline source, read per month with DuckDB; memory does not grow with the file."""
+
+    path: Path
+
+    @property
+    def pull_requests_file(self) -> Path:
+        return self.path / "pull_requests.parquet" if self.path.is_dir() else self.path
+
+    @property
+    def git(self) -> Path | None:
+        """Folder of the repositories that came along, if any."""
+        folder = self.path / "git"
+        return folder if folder.is_dir() else None
+
+    @property
+    def version(self) -> str:
+        """Changes whenever one of its files does."""
+        names = ("pull_requests", "issues", "repositories")
+        files = [self.pull_requests_file, *(self.path / f"{name}.parquet" for name in names)]
+        stats = [file.stat() for file in dict.fromkeys(files) if file.is_file()]
+        parts = [f"{stat.st_size}.{stat.st_mtime_ns}" for stat in stats]
+        return " ".join([str(self.path), *parts])
+
+    def check(self) -> None:
+        """`UsageError` (one line) when the source cannot be used; a file is read once."""
+        try:
+            stat = self.pull_requests_file.stat()
+        except OSError as error:
+            raise UsageError(
+                f"offline source {self.pull_requests_file}: {error.strerror}"
+            ) from None
+        _check(self.pull_requests_file, stat.st_mtime_ns, stat.st_size)
+
+    def repositories(
+        self, start: datetime.datetime, end: datetime.datetime
+    ) -> list[dict[str, Any]]:
+        """Repositories with a pull request merged in [start, end), what is known of each."""
+        self.check()
+        with _connect() as con:
+            found = _rows(
+                con,
+                f"SELECT DISTINCT repo_name FROM read_parquet(?) "
+                f"WHERE {_MERGED} >= ? AND {_MERGED} < ? ORDER BY ALL",
+                [str(self.pull_requests_file), start, end],
+            )
+        known = {r["repo_name"]: r for r in self._optional("repositories.parquet")}
+        return [known.get(r["repo_name"], {}) | r for r in found]
+
+    def pull_requests(
+        self, start: datetime.datetime, end: datetime.datetime
+    ) -> list[dict[str, Any]]:
+        """Pull requests merged in [start, end), identical duplicates collapsed."""
+        self.check()
+        with _connect() as con:
+            return _rows(
+                con,
+                f"SELECT DISTINCT {', '.join(_COLUMNS)} FROM read_parquet(?) "
+                f"WHERE {_MERGED} >= ? AND {_MERGED} < ? ORDER BY repo_name, pr_number",
+                [str(self.pull_requests_file), start, end],
+            )
+
+    def issues(self) -> list[dict[str, Any]]:
+        """All issues with their comments; empty when the source brings none."""
+        return self._optional("issues.parquet")
+
+    def _optional(self, name: str) -> list[dict[str, Any]]:
+        file = self.path / name
+        return pq.read_table(file).to_pylist() if file.is_file() else []
+
+
+@functools.lru_cache(maxsize=8)
+def _check(file: Path, mtime_ns: int, size: int) -> None:
+    """`mtime_ns` and `size` make a changed file be read again."""
+    try:
+        pq.ParquetFile(file).close()
+    except (pa.ArrowInvalid, OSError):
+        raise UsageError(f"offline source {file} is not a Parquet file") from None
+    with _connect() as con:
+        types = {
+            name: kind
+            for name, kind, *_ in con.execute(
+                "DESCRIBE SELECT * FROM read_parquet(?)", [str(file)]
+            ).fetchall()
+        }
+        for column, kinds in _COLUMNS.items():
+            if column not in types:
+                raise UsageError(f"offline source {file} lacks the column {column}")
+            if not types[column].startswith(kinds):
+                raise UsageError(
+                    f"offline source {file}: column {column} is {types[column]}, not {kinds[0]}"
+                )
+        for column in _REQUIRED:
+            where = f"{column} IS NULL"
+            _refuse(con, file, where, f"has no {column}")
+        _refuse(con, file, f"TRY_{_MERGED} IS NULL", "has a pr_merged_at that is not ISO 8601")
+        _refuse(con, file, "pr_number < 1", "has a pr_number below 1")
+        sha = "NOT regexp_full_match(pr_merge_commit_sha, '[0-9a-f]{40}')"
+        _refuse(con, file, sha, "has a pr_merge_commit_sha that is not a full commit hash")
+        for (name,) in con.execute(
+            "SELECT DISTINCT repo_name FROM read_parquet(?)", [str(file)]
+        ).fetchall():
+            owner, _, repo = name.partition("/")
+            git.check_repository(owner, repo)
+        _refuse_conflicts(con, file)
+
+
+def _refuse(con: duckdb.DuckDBPyConnection, file: Path, where: str, what: str) -> None:
+    rows = con.execute(
+        "SELECT file_row_number, repo_name, pr_number "
+        f"FROM read_parquet(?, file_row_number = true) WHERE {where} LIMIT 1",
+        [str(file)],
+    ).fetchall()
+    for row, repository, number in rows:
+        raise UsageError(f"offline source {file}: row {row} ({repository}#{number}) {what}")
+
+
+def _refuse_conflicts(con: duckdb.DuckDBPyConnection, file: Path) -> None:
+    columns = ", ".join(_COLUMNS)
+    keys = con.execute(
+        "SELECT repo_name, pr_number FROM ("
+        f"  SELECT repo_name, pr_number, hash({columns}) AS content FROM read_parquet(?)"
+        ") GROUP BY ALL HAVING count(DISTINCT content) > 1 ORDER BY ALL LIMIT 1",
+        [str(file)],
+    ).fetchall()
+    if not keys:
+        return
+    [key] = keys
+    first, second, *_ = _rows(
+        con,
+        f"SELECT DISTINCT {columns} FROM read_parquet(?) WHERE repo_name = ? AND pr_number = ?",
+        [str(file), *key],
+    )
+    differing = [c for c in _COLUMNS if first[c] != second[c]]
+    shown = [{c: _short(row[c]) for c in differing} for row in (first, second)]
+    raise UsageError(
+        f"offline source {file} has two different {key[0]}#{key[1]}: {shown[0]} and {shown[1]}"
+    )
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect(config={"threads": min(2, os.cpu_count() or 1)})
+    con.execute("SET TimeZone = 'UTC'")
+    return con
+
+
+def _rows(con: duckdb.DuckDBPyConnection, query: str, values: list[Any]) -> list[dict[str, Any]]:
+    return con.sql(query, params=values).to_arrow_table().to_pylist()

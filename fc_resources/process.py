@@ -1,0 +1,132 @@
+"""Running other programs: scrubbed environment, wall-clock limit, whole process group killed.
+
+Every subprocess of the project starts here. What a program's output means is for the caller.
+"""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+#: What a child may know: where programs and certificates are, never a token.
+_PASSED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+_OUTPUT_LIMIT = 64 * 1024 * 1024
+
+_running: set[int] = set()
+_running_lock = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class Completed:
+    """How a program ended; `stdout` and `stderr` are bytes, cut at 64 MiB (`truncated`)."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+    timed_out: bool
+    truncated: bool
+
+    @property
+    def ok(self) -> bool:
+        return self.returncode == 0 and not self.timed_out
+
+    @property
+    def text(self) -> str:
+        """Standard error, or standard output where that is empty, as text for a message."""
+        return (self.stderr or self.stdout).decode("utf-8", "replace").strip()
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment a child gets: the allow-list above and `extra`, nothing else."""
+    passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    return {**passed, **extra}
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    timeout_s: float,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    stdin: bytes | None = None,
+) -> Completed:
+    """Run `command` (no shell) to its end or to the limit; never raises for the program's failure.
+
+    Output goes through files, so a chatty program costs disk, not memory, and a grandchild that
+    keeps a pipe open cannot hold the caller. `OSError` when the program cannot be started.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+        with _running_lock:
+            _running.add(child.pid)
+        timed_out = False
+        try:
+            child.communicate(stdin, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+        finally:
+            _kill_group(child.pid)
+            child.wait()
+            with _running_lock:
+                _running.discard(child.pid)
+        texts, truncated = [], False
+        for stream in (out, err):
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(0)
+            truncated = truncated or size > _OUTPUT_LIMIT
+            texts.append(stream.read(_OUTPUT_LIMIT))
+    return Completed(child.returncode, texts[0], texts[1], timed_out, truncated)
+
+
+def kill_all() -> None:
+    """Kill every process group started here that still runs; for a second Ctrl-C."""
+    with _running_lock:
+        for pid in _running:
+            _kill_group(pid)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process with this number exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

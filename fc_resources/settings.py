@@ -1,0 +1,140 @@
+"""What a user can set, read from the environment and `tokens.env`: one place, typed.
+
+Per-run choices (`--force`, `--n-concurrent` ...) are not settings: see `fc_assets.options`.
+"""
+
+import functools
+import os
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+import pydantic_settings
+
+from fc_resources.errors import UsageError
+
+#: CPython minors with a first release date; what did not exist at a commit cannot have built it.
+PYTHON_RELEASES = {
+    "3.8": "2019-10-14",
+    "3.9": "2020-10-05",
+    "3.10": "2021-10-04",
+    "3.11": "2022-10-24",
+    "3.12": "2023-10-02",
+    "3.13": "2024-10-07",
+    "3.14": "2025-10-07",
+    "3.15": "2026-10-01",
+}
+
+
+class Settings(pydantic_settings.BaseSettings):
+    """Settings of one home folder; names are the environment variables in lower case."""
+
+    model_config = pydantic_settings.SettingsConfigDict(env_file="tokens.env", extra="ignore")
+
+    fc_home: Path = Path(".fc")
+    fc_offline_source: Path | None = None
+    fc_sandbox: Literal["auto", "docker", "process", "none"] = "auto"
+    fc_base_image: str = "python:{python}-slim-bookworm"
+    fc_python_versions: str = ",".join(PYTHON_RELEASES)
+    fc_max_failed_share: float = pydantic.Field(0.25, ge=0, le=1)
+    fc_lock_timeout_s: float = pydantic.Field(60, gt=0)
+    fc_git_timeout_s: float = pydantic.Field(1800, gt=0)
+    fc_build_timeout_s: float = pydantic.Field(1800, gt=0)
+    fc_profile_timeout_s: float = pydantic.Field(1800, gt=0)
+    fc_memory: str = pydantic.Field("4g", pattern=r"^\d+[kmg]$")
+    fc_cpus: float = pydantic.Field(2, gt=0)
+    fc_pids: int = pydantic.Field(1024, gt=0)
+    fc_registry: str | None = None
+
+    @pydantic.field_validator("fc_home", "fc_offline_source")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    @pydantic.field_validator("fc_python_versions")
+    @classmethod
+    def _known_minors(cls, text: str) -> str:
+        for minor in (part.strip() for part in text.split(",")):
+            if minor not in PYTHON_RELEASES:
+                known = ", ".join(PYTHON_RELEASES)
+                raise ValueError(f"{minor!r} is not a Python minor version known here ({known})")
+        return text
+
+    @pydantic.field_validator("fc_base_image")
+    @classmethod
+    def _names_python(cls, text: str) -> str:
+        if "{python}" not in text:
+            raise ValueError("has to contain {python}, where the minor version goes")
+        return text
+
+    @property
+    def python_versions(self) -> list[str]:
+        """Minor versions a container can be based on, newest first."""
+        minors = {part.strip() for part in self.fc_python_versions.split(",")}
+        return sorted(minors, key=lambda m: tuple(map(int, m.split("."))), reverse=True)
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file; a stem equal to the schema's name would be ambiguous to DuckDB."""
+        return self.fc_home / "warehouse.duckdb"
+
+    @property
+    def ledger(self) -> str:
+        """SQLAlchemy URL of the ledger."""
+        return f"sqlite:///{self.fc_home / 'ledger.sqlite'}"
+
+    @property
+    def mirrors(self) -> Path:
+        return self.fc_home / "mirrors"
+
+    @property
+    def published(self) -> Path:
+        return self.fc_home / "published"
+
+    @property
+    def scripts(self) -> Path:
+        """Folder with a user's own build scripts: `<owner>/<repo>/<script>.sh`."""
+        return self.fc_home / "scripts"
+
+    @property
+    def sandboxes(self) -> Path:
+        return self.fc_home / "sandboxes"
+
+    @property
+    def uv_cache(self) -> Path:
+        return self.fc_home / "uv-cache"
+
+    @property
+    def offline_source(self) -> Path | None:
+        """`FC_OFFLINE_SOURCE`, else the `offline` folder of the home if there is one."""
+        default = self.fc_home / "offline"
+        return self.fc_offline_source or (default if default.exists() else None)
+
+    def make_home(self) -> None:
+        """Create the home; `UsageError` when it cannot be written."""
+        try:
+            self.fc_home.mkdir(parents=True, exist_ok=True)
+            probe = self.fc_home / f".writable-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(
+                f"FC_HOME {self.fc_home} cannot be written ({error.strerror}); "
+                "set FC_HOME to a folder of yours"
+            ) from None
+
+
+def load() -> Settings:
+    """Settings of this process; `UsageError` names the variable that is wrong."""
+    try:
+        return Settings.model_validate({})
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(map(str, first["loc"])).upper()
+        raise UsageError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+@functools.cache
+def current() -> Settings:
+    """The settings, read once per process: assets and sensors of a run agree on them."""
+    return load()
