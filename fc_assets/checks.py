@@ -45,7 +45,7 @@ def violations(table: Table, wanted: list[datetime.date], warehouse: Warehouse) 
     """Number of rows (or keys) of the wanted months that break each rule."""
     dates = ", ".join(f"DATE '{month.isoformat()}'" for month in wanted)
     rows = f"(FROM fc.{table.name} WHERE {PARTITION} IN ({dates}))"
-    key = ", ".join(table.key)
+    key = ", ".join((PARTITION, *table.key))
     required = [c.name for c in table.all_columns if table.is_required(c)]
     missing = " OR ".join(f"{name} IS NULL" for name in required)
     moment = next((n for n in ("merged_at", "date") if n in table.schema.names), PARTITION)

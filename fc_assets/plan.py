@@ -55,7 +55,11 @@ def parameters(stage: int, options: Options, settings: Settings) -> dict[str, st
         3: {"classifier": CLASSIFIER},
         4: {"resolver": RESOLVER, "python_versions": settings.fc_python_versions},
         5: {**offline, "extractor": EXTRACTOR},
-        6: {"tasks_per_repo": options.tasks_per_repo, "sandbox": settings.fc_sandbox},
+        6: {
+            "tasks_per_repo": options.tasks_per_repo,
+            "sandbox": settings.fc_sandbox,
+            "base_image": settings.fc_base_image,
+        },
         7: {"registry": settings.fc_registry},
     }
     return {name: str(value) for name, value in values[stage].items()}

@@ -18,6 +18,8 @@ from fc_resources import process
 from fc_resources.errors import TransientError, UnavailableError
 
 _TIMEOUT_S = 300
+_PIN = ("pip", "compile", "--no-header", "--no-annotate", "--no-build", "-")
+_TRY = ("pip", "install", "--dry-run", "--no-build", "--no-deps", "--requirements", "-")
 _NETWORK = re.compile(
     r"error sending request|dns error|connection (refused|reset)|timed? ?out|"
     r"failed to (fetch|download)|could not connect|50[0234] ",
@@ -51,12 +53,8 @@ class Uv:
         Unsatisfiable requirements are an answer (`pins` is None, `log` says why); an unreachable
         index raises `UnavailableError`.
         """
-        done = self._run(
-            [*["pip", "compile", "--no-header", "--no-annotate", "--no-build", "-"]]
-            + self._target(python)
-            + (["--exclude-newer", cutoff] if cutoff else []),
-            "\n".join(requirements),
-        )
+        limit = ["--exclude-newer", cutoff] if cutoff else []
+        done = self._run([*_PIN, *_target(python), *limit], "\n".join(requirements))
         if not done.ok:
             return Pins(None, done.text)
         lines = [line.strip() for line in done.stdout.decode().splitlines()]
@@ -65,15 +63,9 @@ class Uv:
     def can_install(self, pins: Sequence[str], python: str) -> tuple[bool, str]:
         """Whether wheels of exactly these pins install for the target (a dry run); and the log."""
         with tempfile.TemporaryDirectory() as empty:
-            done = self._run(
-                [*["pip", "install", "--dry-run", "--no-build", "--no-deps", "--requirements", "-"]]
-                + ["--target", empty, *self._target(python)],
-                "\n".join(pins),
-            )
+            command = [*_TRY, *_target(python), "--target", empty]
+            done = self._run(command, "\n".join(pins))
         return done.ok, done.text
-
-    def _target(self, python: str) -> list[str]:
-        return ["--python-version", python, "--python-platform", "x86_64-manylinux_2_28"]
 
     def _run(self, arguments: Sequence[str], stdin: str) -> process.Completed:
         # UV_* carries the user's index; nothing else of the environment is passed.
@@ -94,3 +86,7 @@ class Uv:
         if not done.ok and _NETWORK.search(done.text):
             raise UnavailableError(f"uv could not reach the package index: {done.text[-300:]}")
         return done
+
+
+def _target(python: str) -> list[str]:
+    return ["--python-version", python, "--python-platform", "x86_64-manylinux_2_28"]

@@ -107,7 +107,8 @@ def items(
                 continue
             candidate = _candidate(row, environment)
             context = stock.context(row["owner"], row["repo"], settings.scripts)
-            made_of = work.digest(vars(candidate), context.scripts, settings.fc_sandbox)
+            how = (settings.fc_sandbox, settings.fc_base_image)
+            made_of = work.digest(vars(candidate), context.scripts, how)
             found.append(work.Item(work.key_of(row), candidate, made_of))
         yield month, found
 

@@ -8,6 +8,11 @@ _OUTAGE = re.compile(
     r"failed to fetch|no space left on device|50[0234] (bad gateway|service unavailable|server)",
     re.IGNORECASE,
 )
+#: Lines that name what is missing; compilers and pip print more general ones after them.
+_MISSING = re.compile(
+    r"fatal error: |No module named|command not found|Unable to locate package|"
+    r"No matching distribution|Unknown branch",
+)
 _ERROR = re.compile(
     r"^(\s*(E:|error:|fatal:|ERROR:)|.*\b(\w*Error|Exception)\b:|.*: (fatal )?error:|.*not found)",
     re.IGNORECASE,
@@ -20,7 +25,8 @@ def outage(log: str) -> str | None:
 
 
 def cause(log: str) -> str:
-    """The last line that looks like an error, else the last line."""
+    """The last line that names something missing, else that looks like an error, else the last."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
+    missing = [line for line in lines if _MISSING.search(line)]
     errors = [line for line in lines if _ERROR.match(line)]
-    return (errors or lines or ["no output"])[-1][:500]
+    return (missing or errors or lines or ["no output"])[-1][:500]

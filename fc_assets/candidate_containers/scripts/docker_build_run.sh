@@ -8,7 +8,7 @@ import json, pathlib, sys
 from asv import util
 checkout, source, target = sys.argv[1:]
 source = pathlib.Path(checkout, source)
-config = util.load_json(str(source))
+config = util.load_json(str(source), js_comments=True)
 config.update(
     version=1,
     repo=checkout,

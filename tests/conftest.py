@@ -1,0 +1,47 @@
+"""What all tests share: no setting of the developer's machine leaks in, capabilities are named.
+
+`FC_TEST_REQUIRE=docker,browser` turns the skips of a poorer machine into failures.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fc_assets import interrupts
+from fc_resources import settings
+from fc_resources.docker import Docker
+
+#: Kept for the tests that need them: where images come from on a machine without a registry.
+_KEPT = ("FC_BASE_IMAGE", "FC_PYTHON_VERSIONS", "FC_TEST_REQUIRE")
+_REQUIRED = os.environ.get("FC_TEST_REQUIRE", "").split(",")
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A home per test, no token, no offline source, and the settings read afresh."""
+    for name in list(os.environ):
+        if name.startswith(("FC_", "DAGSTER_")) and name not in _KEPT:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("FC_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")
+    settings.current.cache_clear()
+    interrupts.STOP.clear()
+
+
+def _lacks(capability: str) -> str | None:
+    if capability == "docker":
+        return None if Docker(Path("/nonexistent")).answers() else "no Docker daemon answers"
+    found = shutil.which("chromium") and shutil.which("chromedriver")
+    return None if found else "chromium or chromedriver is not installed"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what the machine cannot run, unless `FC_TEST_REQUIRE` names it."""
+    for capability in ("docker", "browser"):
+        marked = [item for item in items if item.get_closest_marker(capability)]
+        reason = _lacks(capability) if marked and capability not in _REQUIRED else None
+        for item in marked:
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
