@@ -13,6 +13,8 @@ import dagster as dg
 # would repeat for every asset.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+# The job takes one month a run, which is what the costly stages want; there is nothing to warn of.
+warnings.filterwarnings("ignore", message="Asset job month materializes assets with varying")
 
 from fc_assets import checks, interrupts, work  # noqa: E402 -- after the filter
 from fc_assets.candidate_containers.asset import containers  # noqa: E402

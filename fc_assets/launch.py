@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
+import rich.box
 import rich.console
 import rich.progress
 import rich.table
@@ -174,9 +175,8 @@ def summary(
     reports: Sequence[Report], ledger: Ledger, wanted: Sequence[datetime.date]
 ) -> rich.table.Table:
     """Per stage: items, done now, skipped as done before, failed, unknown, seconds."""
-    table = rich.table.Table()
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("stage", no_wrap=True)
-    table.add_column("months", justify="right")
     for column in ("items", "done", "skipped", "failed", "unknown", "seconds"):
         table.add_column(column, justify="right")
     states = ledger.progress()
@@ -193,7 +193,7 @@ def summary(
             sum(s.unknown for s in ran),
         ]
         seconds = f"{sum(s.seconds for s in ran):.1f}"
-        table.add_row(f"{report.stage} {name}", str(len(report.asked)), *map(str, counts), seconds)
+        table.add_row(f"{report.stage} {name}", *map(str, counts), seconds)
     return table
 
 

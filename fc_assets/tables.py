@@ -340,4 +340,5 @@ TABLES = (
     ERROR_LOGS,
     FORMULACODE,
 )
-STAGES = {table.stage: table for table in reversed(TABLES)}
+#: The main table of each stage, in order.
+STAGES = {table.stage: table for table in TABLES if table is not ERROR_LOGS}

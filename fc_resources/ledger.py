@@ -11,6 +11,7 @@ import functools
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -136,12 +137,15 @@ class Progress:
 class Ledger:
     """A ledger by SQLAlchemy URL; opened at first use, safe in threads and between processes."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, lock_timeout_s: float = 60) -> None:
         self.url = sa.make_url(url)
+        self._timeout_s = lock_timeout_s
 
     @functools.cached_property
     def _engine(self) -> sa.Engine:
-        engine = sa.create_engine(self.url, connect_args={"timeout": 60})
+        if self.url.database:
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(self.url, connect_args={"timeout": self._timeout_s})
         event.listen(engine, "connect", _tune_sqlite)
         # Take the write lock at BEGIN: upgrading a read lock later can fail under contention.
         event.listen(engine, "begin", lambda con: con.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -164,6 +168,9 @@ class Ledger:
         except exc.OperationalError as error:
             raise TransientError(f"ledger {self.url.database}: {error.orig}") from error
         except exc.DatabaseError as error:
+            # Its subclasses, such as IntegrityError, are faults of ours, not of the file.
+            if type(error) is not exc.DatabaseError:
+                raise
             raise UsageError(
                 f"ledger {self.url.database} is damaged ({error.orig}); move it away and run "
                 "again: written months are safe in the warehouse, unwritten items are repeated"

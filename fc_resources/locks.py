@@ -29,7 +29,10 @@ def exclusive(path: Path, timeout_s: float) -> Iterator[None]:
 
 
 def _wait(fd: int, path: Path, timeout_s: float) -> None:
-    """Block in a helper thread: `flock` has no time-out, and signals belong to the main thread."""
+    """Block in a helper thread: `flock` has no time-out, and signals belong to the main thread.
+
+    Whoever stops waiting, by an interrupt too, leaves the descriptor to the helper.
+    """
     mutex, acquired, gave_up = threading.Lock(), threading.Event(), threading.Event()
 
     def block() -> None:
@@ -40,8 +43,14 @@ def _wait(fd: int, path: Path, timeout_s: float) -> None:
                 os.close(fd)
 
     threading.Thread(target=block, daemon=True).start()
-    if acquired.wait(timeout_s):
-        return
+    try:
+        acquired.wait(timeout_s)
+    except BaseException:
+        with mutex:
+            gave_up.set()
+            if acquired.is_set():
+                os.close(fd)
+        raise
     with mutex:
         if acquired.is_set():
             return

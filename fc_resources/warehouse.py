@@ -8,6 +8,7 @@ DuckDB swaps or copies a month, because DuckDB lets one process in at a time, re
 import contextlib
 import dataclasses
 import datetime
+import glob
 import logging
 import os
 import random
@@ -151,6 +152,8 @@ class Warehouse:
     @contextlib.contextmanager
     def stage(self, rows: Rows, version: Hashable) -> Iterator[Staged]:
         """Write rows to a Parquet file, before any lock; `PermanentError` for a foreign month."""
+        if PARTITION not in rows.schema.names or rows.schema.field(PARTITION).type != pa.date32():
+            raise PermanentError(f"rows need a {PARTITION} of type date32; nothing was written")
         with self._staging_file() as path:
             count = 0
             with pq.ParquetWriter(path, rows.schema, compression="zstd") as writer:
@@ -163,8 +166,9 @@ class Warehouse:
     @contextlib.contextmanager
     def _staging_file(self) -> Iterator[Path]:
         self._staging.mkdir(parents=True, exist_ok=True)
-        for old in self._staging.glob("*.parquet"):
-            if not process.alive(int(old.name.split("-")[0])):
+        for old in self._staging.glob("*-*.parquet"):
+            pid = old.name.split("-")[0]
+            if pid.isdecimal() and not process.alive(int(pid)):
                 old.unlink(missing_ok=True)
         fd, name = tempfile.mkstemp(".parquet", f"{os.getpid()}-", self._staging)
         os.close(fd)
@@ -179,8 +183,8 @@ class Warehouse:
         deadline, told = time.monotonic() + self._timeout_s, False
         while True:
             try:
-                con = duckdb.connect(str(self.path), config={"custom_user_agent": "formulacode"})
-            except duckdb.IOException as error:
+                con = duckdb.connect(str(self.path))
+            except duckdb.Error as error:
                 holder = re.search(r"Conflicting lock is held in (.*?)\.? See also", str(error))
                 if holder is None:
                     raise UsageError(
@@ -227,7 +231,7 @@ def insert_staged(con: duckdb.DuckDBPyConnection, table: str, staged: Staged) ->
     """Insert a staged file, creating the table or its new columns; outdated rows are refused."""
     if not staged.current():
         raise _OutdatedError
-    source = f"read_parquet('{_quoted(staged.path)}')"
+    source = f"read_parquet('{_quoted(glob.escape(str(staged.path)))}')"
     target = f"{SCHEMA}.{_name(table)}"
     if table not in _tables(con):
         con.execute(f"CREATE TABLE {target} AS FROM {source} LIMIT 0")
@@ -281,9 +285,14 @@ class WarehouseIOManager(DbIOManager):
 
 
 def _as_rows(context: dg.OutputContext, obj: Any) -> Rows:
-    if isinstance(obj, Rows):
-        return obj
     months = [datetime.date.fromisoformat(key) for key in context.asset_partition_keys]
+    if isinstance(obj, Rows):
+        # What is deleted are the run's months: others would double, lacking ones would be lost.
+        if set(obj.months) != set(months):
+            raise PermanentError(
+                f"an asset returned the months {_dates(obj.months)} in a run of {_dates(months)}"
+            )
+        return obj
     if isinstance(obj, pa.Table):
         return Rows(obj.schema, months, obj.to_batches)
     if isinstance(obj, pa.RecordBatchReader):
@@ -333,7 +342,7 @@ class _ReaderHandler(DbTypeHandler[pa.RecordBatchReader]):
     def load_input(
         self, context: Any, table_slice: TableSlice, connection: Any
     ) -> pa.RecordBatchReader:
-        select = dagster_duckdb.DuckDbClient.get_select_statement(table_slice)
+        select = _select_slice(table_slice)
         return self._warehouse.copy_out(connection, select, table_slice.table)
 
     @property
@@ -350,7 +359,7 @@ class _TableHandler(DbTypeHandler[pa.Table]):
             raise PermanentError(
                 f"{SCHEMA}.{table_slice.table} was never written; materialize it first"
             )
-        select = dagster_duckdb.DuckDbClient.get_select_statement(table_slice)
+        select = _select_slice(table_slice)
         return connection.sql(select).to_arrow_table()
 
     @property
@@ -379,11 +388,18 @@ def _select(table: str, columns: Sequence[str] | None, where: str) -> str:
     return f"SELECT {names} FROM {SCHEMA}.{_name(table)} {where}"
 
 
+def _select_slice(table_slice: TableSlice) -> str:
+    """dagster-duckdb's query, with column names quoted: some are words of SQL."""
+    columns = [_name(column) for column in table_slice.columns or ()]
+    quoted = table_slice._replace(columns=columns or None)
+    return dagster_duckdb.DuckDbClient.get_select_statement(quoted)
+
+
 def _name(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def _quoted(path: Path) -> str:
+def _quoted(path: object) -> str:
     return str(path).replace("'", "''")
 
 

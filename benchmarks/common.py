@@ -1,0 +1,117 @@
+"""What more than one benchmark needs: offline pull requests, `fc-data` as a process, the machine.
+
+What is measured and how it is reported is each benchmark's.
+"""
+
+import dataclasses
+import datetime
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+_COMMIT = pa.struct([("sha", pa.string())])
+OFFLINE = pa.schema(
+    {
+        "repo_name": pa.string(),
+        "pr_number": pa.int64(),
+        "pr_title": pa.string(),
+        "pr_body": pa.string(),
+        "original_patch": pa.string(),
+        "file_change_summary": pa.string(),
+        "pr_state": pa.string(),
+        "pr_created_at": pa.string(),
+        "pr_merged_at": pa.string(),
+        "pr_closed_at": pa.string(),
+        "pr_merge_commit_sha": pa.string(),
+        "pr_base": _COMMIT,
+        "pr_head": _COMMIT,
+        "pr_labels": pa.list_(pa.struct([("name", pa.string())])),
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """A process that succeeded: wall time, and the memory of the largest process in its tree."""
+
+    seconds: float
+    peak_mib: float
+
+
+def pull_request(
+    repository: str, number: int, merged_at: datetime.datetime, title: str, body: str, patch: str
+) -> dict[str, Any]:
+    """A row of an offline source that brings its diff, so that no git is asked."""
+    moment = merged_at.isoformat()
+    return {
+        "repo_name": repository,
+        "pr_number": number,
+        "pr_title": title,
+        "pr_body": body,
+        "original_patch": patch,
+        "file_change_summary": "| File | Lines Added | Lines Removed | Total Changes |\n"
+        "|---|---|---|---|\n| src/module.py | 40 | 20 | 60 |\n",
+        "pr_state": "closed",
+        "pr_created_at": moment,
+        "pr_merged_at": moment,
+        "pr_closed_at": moment,
+        "pr_merge_commit_sha": f"{number:040x}",
+        "pr_base": {"sha": f"{number + (1 << 100):040x}"},
+        "pr_head": {"sha": f"{number + (1 << 101):040x}"},
+        "pr_labels": [],
+    }
+
+
+def fc_data(home: Path, *arguments: str) -> Ended:
+    """`fc-data` as a user starts it, on a home of its own and without settings from outside."""
+    command = [str(Path(sys.executable).with_name("fc-data")), *arguments]
+    return timed(command, home.parent, environment(home.parent.parent, FC_HOME=str(home)))
+
+
+def environment(bytecode: Path, **given: str) -> dict[str, str]:
+    """The environment without settings of this project, and bytecode kept below `bytecode`.
+
+    Some machines forbid Python to write bytecode; every start would then compile each module.
+    """
+    ours = ("FC_", "DAGSTER_", "PYTHONDONTWRITEBYTECODE")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+    return inherited | {"PYTHONPYCACHEPREFIX": str(bytecode / "bytecode")} | given
+
+
+def timed(command: Sequence[str], folder: Path, environment: dict[str, str]) -> Ended:
+    """Run a command to its end; raises `RuntimeError` with its output when it fails."""
+    with (folder / "output.log").open("w+") as output:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            raise RuntimeError(f"{' '.join(command)} failed: {output.read()[-4000:]}")
+    return Ended(seconds, usage.ru_maxrss / 1024)
+
+
+def machine() -> str:
+    """One line for the report: what it ran on, when, and how busy the machine was before."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{datetime.date.today()}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}, "
+        f"load {os.getloadavg()[0]:.1f} at the start"
+    )
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """The median and, in parentheses, the extremes."""
+    return f"{statistics.median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f})"

@@ -1,0 +1,67 @@
+"""The declarations of tables: consistent among themselves, strict about rows."""
+
+import datetime
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from fc_assets import plan
+from fc_assets.definitions import build_defs
+from fc_assets.tables import PACKAGES, REPOSITORIES, STAGES, TABLES
+from fc_resources.errors import PermanentError
+
+_ROW = {
+    "partition_month": datetime.date(2026, 1, 1),
+    "owner": "o",
+    "repo": "r",
+    "origin": "offline",
+}
+
+
+def test_keys_and_references_name_columns_that_exist() -> None:
+    for table in TABLES:
+        assert set(table.key) <= set(table.schema.names)
+        if table.upstream is not None:
+            assert set(table.refers) <= set(table.schema.names)
+            assert set(table.refers.values()) <= set(table.upstream.schema.names)
+
+
+def test_every_column_is_documented() -> None:
+    assert [c.name for t in TABLES for c in t.all_columns if not c.doc.endswith(".")] == []
+
+
+def test_an_asset_depends_on_exactly_the_tables_its_plan_reads() -> None:
+    graph = build_defs().resolve_asset_graph()
+    for table in TABLES:
+        parents = {key.to_user_string() for key in graph.get(dg.AssetKey(table.name)).parent_keys}
+        assert parents == {upstream.name for upstream in plan.READS[table.stage]}
+
+
+def test_every_stage_has_a_table() -> None:
+    assert sorted(STAGES) == list(range(1, 8))
+
+
+def test_a_row_becomes_arrow_in_declared_types() -> None:
+    batch = REPOSITORIES.batch([_ROW])
+    assert batch.schema == REPOSITORIES.schema
+    assert batch.schema.field("partition_month").type == pa.date32()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": "red"}, "has no column colour"),
+        ({"owner": None}, "repositories.owner has no value"),
+        ({"stars": "many"}, "repositories: "),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(PermanentError, match=message):
+        REPOSITORIES.batch([{**_ROW, **change}])
+
+
+def test_key_columns_are_never_null_in_the_schema_people_see() -> None:
+    columns = {c.name: c for c in PACKAGES.column_schema.columns}
+    assert not columns["sha"].constraints.nullable
+    assert columns["python_version"].constraints.nullable

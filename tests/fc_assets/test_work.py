@@ -1,0 +1,339 @@
+"""`work`: what is durable, what runs again, what counts as failed; without Dagster."""
+
+import dataclasses
+import datetime
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from fc_assets import interrupts, work
+from fc_assets.tables import Column, Table
+from fc_resources.errors import (
+    InterruptedRunError,
+    PermanentError,
+    ThresholdError,
+    TransientError,
+    UnavailableError,
+    UsageError,
+)
+from fc_resources.ledger import Ledger
+from fc_resources.warehouse import Warehouse
+
+JANUARY, FEBRUARY = datetime.date(2026, 1, 1), datetime.date(2026, 2, 1)
+_NAMES = (Column("owner", pa.string(), "."), Column("repo", pa.string(), "."))
+NUMBERS = Table("numbers", 1, ".", ("owner", "repo"), (*_NAMES, Column("n", pa.int64(), ".")))
+LOGS = Table("logs", 1, ".", ("owner", "repo"), (*_NAMES, Column("log", pa.string(), ".")))
+
+
+class Bench:
+    """A ledger and a warehouse, and the calls that items made."""
+
+    def __init__(self, home: Path, share: float = 0.25) -> None:
+        home.mkdir(exist_ok=True)
+        self.ledger = Ledger(f"sqlite:///{home / 'ledger.sqlite'}")
+        self.warehouse = Warehouse(home / "warehouse.duckdb")
+        self.work = work.Work(self.ledger, self.warehouse, share)
+        self.calls: list[str] = []
+
+    def run(
+        self,
+        names: list[str],
+        do: Callable[[str], work.Answer] | None = None,
+        *,
+        write: bool = True,
+        version: str = "",
+        **options: Any,
+    ) -> work.Outcome:
+        def called(name: str) -> work.Answer:
+            self.calls.append(name)
+            return (do or number)(name)
+
+        items = [work.Item(f"o/{n}", n, work.digest(n, version)) for n in names]
+        outcome = self.work.run(NUMBERS, [(JANUARY, items)], called, **options)
+        if write:
+            for table, rows in outcome.rows.items():
+                self.warehouse.replace(table, rows)
+        return outcome
+
+    def stored(self, table: str = "numbers", month: datetime.date = JANUARY) -> dict[str, Any]:
+        column = "n" if table == "numbers" else "log"
+        reader = self.warehouse.read(table, [month])
+        return {row["repo"]: row[column] for batch in reader for row in batch.to_pylist()}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "_PAUSE_S", 0.0)
+
+
+def number(name: str) -> work.Answer:
+    return work.Answer([{"owner": "o", "repo": name, "n": len(name)}])
+
+
+def failing(*names: str, error: Exception | None = None) -> Callable[[str], work.Answer]:
+    def do(name: str) -> work.Answer:
+        if name in names:
+            raise error or PermanentError(f"{name} is broken")
+        return number(name)
+
+    return do
+
+
+def test_every_item_becomes_rows_of_its_month(bench: Bench) -> None:
+    bench.run(["a", "bb"])
+    assert bench.stored() == {"a": 1, "bb": 2}
+
+
+def test_finished_items_do_not_run_again_even_after_their_payload_was_dropped(
+    bench: Bench,
+) -> None:
+    bench.run(["a", "bb"])
+    bench.run(["a", "bb", "ccc"])
+    assert sorted(bench.calls) == ["a", "bb", "ccc"]
+    assert bench.stored() == {"a": 1, "bb": 2, "ccc": 3}
+
+
+def test_results_survive_an_asset_that_was_never_written(bench: Bench) -> None:
+    bench.run(["a"], write=False)
+    bench.run(["a", "bb"])
+    assert sorted(bench.calls) == ["a", "bb"]
+    assert bench.stored() == {"a": 1, "bb": 2}
+
+
+def test_a_lost_warehouse_is_computed_again(bench: Bench) -> None:
+    bench.run(["a"])
+    bench.warehouse.path.unlink()
+    bench.run(["a"])
+    assert bench.calls == ["a", "a"]
+    assert bench.stored() == {"a": 1}
+
+
+def test_force_runs_finished_items(bench: Bench) -> None:
+    bench.run(["a"])
+    bench.run(["a"], force=True)
+    assert bench.calls == ["a", "a"]
+
+
+def test_a_changed_input_runs_again_and_its_stale_answer_does_not_outlive_it(bench: Bench) -> None:
+    bench.run(["a", "bb", "ccc", "dddd", "eeeee"])
+    do = failing("a")
+    bench.run(["a", "bb", "ccc", "dddd", "eeeee"], do, version="2")
+    assert bench.stored() == {"bb": 2, "ccc": 3, "dddd": 4, "eeeee": 5}
+
+
+def test_an_item_that_left_the_month_leaves_its_rows(bench: Bench) -> None:
+    bench.run(["a", "bb"])
+    bench.run(["bb"])
+    assert bench.stored() == {"bb": 2}
+
+
+def test_a_failure_is_recorded_not_stored_and_tried_again(bench: Bench) -> None:
+    names = ["a", "bb", "ccc", "dddd", "eeeee"]
+    bench.run(names, failing("a"))
+    [failure] = bench.ledger.failures()
+    assert (failure.item, failure.kind, failure.attempts) == ("o/a", "permanent", 1)
+    assert "a is broken" in failure.error
+    assert "test_work.py" in failure.traceback
+    assert "a" not in bench.stored()
+    bench.run(names, failing("a"))
+    assert bench.ledger.failures()[0].attempts == 2
+    bench.calls.clear()
+    bench.run(names)
+    assert bench.calls == ["a"]
+    assert bench.ledger.failures() == []
+    assert bench.stored()["a"] == 1
+
+
+def test_all_failed_is_a_failed_asset_and_writes_nothing(bench: Bench) -> None:
+    bench.run(["a"])
+    with pytest.raises(ThresholdError, match="2 of 2 items failed"):
+        bench.run(["bb", "ccc"], failing("bb", "ccc"))
+    assert bench.stored() == {"a": 1}
+
+
+def test_a_share_of_failures_above_the_limit_fails_but_keeps_what_was_finished(
+    bench: Bench,
+) -> None:
+    with pytest.raises(ThresholdError, match="the limit is 25%"):
+        bench.run(["a", "bb", "ccc"], failing("a"))
+    bench.calls.clear()
+    bench.run(["a", "bb", "ccc"])
+    assert bench.calls == ["a"]
+
+
+def test_transient_errors_are_tried_again_at_once_permanent_ones_are_not(bench: Bench) -> None:
+    errors: dict[str, list[Exception]] = {
+        "a": [TransientError("try"), TransientError("again")],
+        "bb": [PermanentError("no")],
+        "ccc": [UnavailableError("gone")],
+    }
+
+    def do(name: str) -> work.Answer:
+        if errors.get(name):
+            raise errors[name].pop(0)
+        return number(name)
+
+    bench.work._max_failed_share = 1
+    bench.run(["a", "bb", "ccc"], do)
+    assert sorted(bench.calls) == ["a", "a", "a", "bb", "ccc"]
+    kinds = {f.item: f.kind for f in bench.ledger.failures()}
+    assert kinds == {"o/bb": "permanent", "o/ccc": "transient"}
+
+
+def test_empty_unknown_and_failed_are_three_things(bench: Bench) -> None:
+    answers = {
+        "empty": work.Answer([], note="nothing there"),
+        "unknown": work.Answer(number("unknown").rows, unknown="mirror down"),
+        "fine": number("fine"),
+        "also": number("also"),
+        "more": number("more"),
+    }
+
+    def do(name: str) -> work.Answer:
+        if name not in answers:
+            raise PermanentError("broken")
+        return answers[name]
+
+    outcome = bench.run([*answers, "failed"], do)
+    counts = outcome.months[0]
+    assert (counts.total, counts.done, counts.failed, counts.unknown) == (6, 5, 1, 1)
+    assert set(bench.stored()) == {"unknown", "fine", "also", "more"}
+    known = bench.ledger.results("numbers", JANUARY)
+    assert known["o/empty"].note == "nothing there"
+    bench.calls.clear()
+    bench.run([*answers, "failed"], do)
+    assert sorted(bench.calls) == ["failed", "unknown"]
+
+
+def test_rows_that_do_not_fit_the_table_fail_their_item_alone(bench: Bench) -> None:
+    def do(name: str) -> work.Answer:
+        return work.Answer([{"owner": "o", "repo": name, "n": "x" if name == "a" else 1}])
+
+    bench.run(["a", "b", "c", "d"], do)
+    assert set(bench.stored()) == {"b", "c", "d"}
+    assert "numbers" in bench.ledger.failures()[0].error
+
+
+def test_an_item_can_fill_two_tables_and_both_come_back(bench: Bench) -> None:
+    def do(name: str) -> work.Answer:
+        rows = [] if name == "a" else number(name).rows
+        return work.Answer(rows, {"logs": [{"owner": "o", "repo": name, "log": f"{name}!"}]})
+
+    bench.run(["a", "bb"], do, also=[LOGS])
+    bench.run(["a", "bb"], do, also=[LOGS])
+    assert bench.stored() == {"bb": 2}
+    assert bench.stored("logs") == {"a": "a!", "bb": "bb!"}
+    assert sorted(bench.calls) == ["a", "bb"]
+
+
+def test_a_month_whose_upstream_was_not_written_says_what_to_run(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="logs has no 2026-01 yet; run stage 1 first"):
+        bench.run(["a"], reads=[LOGS])
+
+
+def test_the_version_of_a_month_changes_with_its_content_only(bench: Bench) -> None:
+    def version() -> str | None:
+        return bench.ledger.progress()["numbers", JANUARY].version
+
+    bench.run(["a", "bb"])
+    first = version()
+    bench.run(["a", "bb"], force=True)
+    assert version() == first
+    bench.run(["a"])
+    assert version() != first
+
+
+def test_a_column_added_to_a_table_is_null_in_older_results(bench: Bench) -> None:
+    bench.run(["a"], write=False)
+    wider = Table("numbers", 1, ".", NUMBERS.key, (*NUMBERS.columns, Column("x", pa.int8(), ".")))
+    items = [work.Item("o/a", "a", work.digest("a", ""))]
+    outcome = bench.work.run(wider, [(JANUARY, items)], number)
+    rows = [row for batch in outcome.rows["numbers"].batches() for row in batch.to_pylist()]
+    assert rows == [{"partition_month": JANUARY, "owner": "o", "repo": "a", "n": 1, "x": None}]
+
+
+def test_concurrency_is_bounded(bench: Bench) -> None:
+    running, most, mutex = [0], [0], threading.Lock()
+    both = threading.Barrier(3, timeout=30)
+
+    def do(name: str) -> work.Answer:
+        with mutex:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        both.wait()
+        with mutex:
+            running[0] -= 1
+        return number(name)
+
+    bench.run(list("abcdef"), do, concurrency=3)
+    assert most == [3]
+
+
+def test_stopping_keeps_what_is_finished_and_starts_nothing_more(bench: Bench) -> None:
+    def do(name: str) -> work.Answer:
+        interrupts.STOP.set()
+        return number(name)
+
+    with pytest.raises(InterruptedRunError, match="--resume"):
+        bench.run(list("abcdef"), do, concurrency=1)
+    assert bench.ledger.progress()["numbers", JANUARY].state == "interrupted"
+    assert bench.calls == ["a"]
+    interrupts.STOP.clear()
+    bench.run(list("abcdef"))
+    assert sorted(bench.calls) == list("abcdef")
+
+
+def test_two_runs_at_once_converge_whoever_writes_last(bench: Bench) -> None:
+    """Each fails on an item that the other finishes; the slower write must not undo the faster."""
+    names = ["a", "bb", "ccc", "dddd"]
+    slow = bench.run(names, failing("a"), write=False).rows["numbers"]
+    staged = threading.Event()
+
+    def overtaken() -> Any:
+        yield from slow.batches()
+        if not staged.is_set():
+            staged.set()
+            bench.run(names, failing("bb"))
+
+    bench.warehouse.replace("numbers", dataclasses.replace(slow, batches=overtaken))
+    assert bench.stored() == {"a": 1, "bb": 2, "ccc": 3, "dddd": 4}
+
+
+def _die_in_the_middle(home: Path) -> None:
+    def do(name: str) -> work.Answer:
+        if name == "stop":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number(name)
+
+    bench = Bench(home)
+    work._FLUSH_S = 0.0
+    bench.run([*(f"n{i}" for i in range(20)), "stop"], do, concurrency=1)
+
+
+def test_after_kill_9_only_unfinished_items_run(tmp_path: Path) -> None:
+    home = tmp_path / "killed"
+    child = multiprocessing.get_context("spawn").Process(target=_die_in_the_middle, args=(home,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    bench = Bench(home)
+    finished = set(bench.ledger.results("numbers", JANUARY))
+    names = [*(f"n{i}" for i in range(20)), "stop"]
+    bench.run(names)
+    assert finished
+    assert {f"o/{name}" for name in bench.calls} == {f"o/{name}" for name in names} - finished
+    undisturbed = Bench(tmp_path / "undisturbed")
+    undisturbed.run(names)
+    assert bench.stored() == undisturbed.stored()

@@ -1,0 +1,268 @@
+"""The ledger on SQLite: what is recorded survives, versions never repeat, damage is said plainly.
+
+How items become rows is tested with `fc_assets.work`.
+"""
+
+import datetime
+import multiprocessing
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from fc_resources.errors import TransientError, UsageError
+from fc_resources.ledger import Failure, Ledger, Progress, Result
+
+JAN, FEB = datetime.date(2026, 1, 1), datetime.date(2026, 2, 1)
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload([__name__])
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+
+
+@pytest.fixture
+def ledger(url: str) -> Ledger:
+    return Ledger(url)
+
+
+def _result(item: str, digest: str = "d", payload: bytes | None = b"rows", **more: Any) -> Result:
+    return Result(item, digest, f"result of {item}", 1, payload, **more)
+
+
+def _failure(item: str, attempts: int = 1) -> Failure:
+    return Failure(item, "transient", "no answer", "Traceback ...", attempts)
+
+
+def _progress(state: str = "running", done: int = 0) -> Progress:
+    return Progress(state, "run", 3, done, 0, 0, 0, 1.5, {"upstream": "v7"})
+
+
+def _record(ledger: Ledger, *results: Result, month: datetime.date = JAN) -> None:
+    ledger.record(month, {"t": results}, {}, {})
+
+
+def test_a_result_is_there_for_the_next_process(url: str) -> None:
+    _record(Ledger(url), _result("a", unknown="no wheel", note="why", seconds=2.5))
+    [found] = Ledger(url).results("t", JAN).values()
+    assert found == _result("a", payload=b"", unknown="no wheel", note="why", seconds=2.5)
+    assert list(Ledger(url).payloads("t", JAN)) == [("a", b"rows")]
+
+
+def test_tables_and_months_are_apart(ledger: Ledger) -> None:
+    _record(ledger, _result("a"))
+    _record(ledger, _result("b"), month=FEB)
+    ledger.record(JAN, {"other": [_result("c")]}, {}, {})
+    assert list(ledger.results("t", JAN)) == ["a"]
+    assert list(ledger.results("t", FEB)) == ["b"]
+    assert list(ledger.results("other", JAN)) == ["c"]
+
+
+def test_a_result_recorded_again_replaces_the_first(ledger: Ledger) -> None:
+    _record(ledger, _result("a", payload=b"old"))
+    _record(ledger, _result("a", payload=b"new"))
+    assert list(ledger.payloads("t", JAN)) == [("a", b"new")]
+
+
+def test_more_payloads_than_a_page_come_in_key_order(ledger: Ledger) -> None:
+    items = [f"{number:05}" for number in range(1201)]
+    _record(ledger, *(_result(item, payload=item.encode()) for item in reversed(items)))
+    assert list(ledger.payloads("t", JAN)) == [(item, item.encode()) for item in items]
+
+
+def test_a_failure_counts_its_attempts_until_the_item_has_a_result(ledger: Ledger) -> None:
+    ledger.record(JAN, {}, {"t": [_failure("a")]}, {})
+    ledger.record(JAN, {}, {"t": [_failure("a", 2), _failure("b")]}, {})
+    assert ledger.attempts("t", JAN) == {"a": 2, "b": 1}
+    [found] = [failure for failure in ledger.failures("t") if failure.item == "a"]
+    assert (found.table, found.month, found.kind, found.error) == (
+        "t",
+        JAN,
+        "transient",
+        "no answer",
+    )
+    _record(ledger, _result("a"))
+    assert ledger.attempts("t", JAN) == {"b": 1}
+
+
+def test_an_unknown_answer_keeps_its_failure(ledger: Ledger) -> None:
+    ledger.record(JAN, {"t": [_result("a", unknown="index down")]}, {"t": [_failure("a")]}, {})
+    assert ledger.attempts("t", JAN) == {"a": 1}
+    assert ledger.results("t", JAN)["a"].unknown == "index down"
+
+
+def test_failures_are_newest_first_and_of_one_table_if_asked(ledger: Ledger) -> None:
+    for table, item in (("t", "a"), ("u", "b"), ("t", "c")):
+        ledger.record(JAN, {}, {table: [_failure(item)]}, {})
+    assert [failure.item for failure in ledger.failures()] == ["c", "b", "a"]
+    assert [failure.item for failure in ledger.failures("t")] == ["c", "a"]
+
+
+def test_only_items_of_the_month_with_the_same_input_are_kept(ledger: Ledger) -> None:
+    _record(ledger, _result("same"), _result("changed"), _result("gone"))
+    ledger.record(JAN, {}, {"t": [_failure("failed"), _failure("gone too")]}, {})
+    _record(ledger, _result("gone"), month=FEB)
+    ledger.keep_only("t", JAN, {"same": "d", "changed": "d2", "failed": "d"})
+    assert list(ledger.results("t", JAN)) == ["same"]
+    assert ledger.attempts("t", JAN) == {"failed": 1}
+    assert list(ledger.results("t", FEB)) == ["gone"]
+
+
+def test_more_items_than_sqlite_has_variables_can_be_forgotten(ledger: Ledger) -> None:
+    _record(ledger, *(_result(str(number), payload=None) for number in range(33_000)))
+    ledger.keep_only("t", JAN, {})
+    assert ledger.results("t", JAN) == {}
+
+
+def test_a_version_never_comes_back(ledger: Ledger) -> None:
+    seen = [ledger.version("t", JAN)]
+    for keep in ({"a": "d"}, {}, {"b": "d"}, {}):
+        _record(ledger, _result("a"), _result("b"))
+        seen.append(ledger.version("t", JAN))
+        ledger.keep_only("t", JAN, keep)
+        seen.append(ledger.version("t", JAN))
+    empty = [version for version in seen if version == (0, 0)]
+    assert len(set(seen)) == len(seen) - len(empty) + 1
+    highest = [last for count, last in seen if count == 2]
+    assert highest == sorted(set(highest))
+
+
+def test_a_version_depends_on_its_month_alone(ledger: Ledger) -> None:
+    _record(ledger, _result("a"))
+    before = ledger.version("t", JAN)
+    _record(ledger, _result("a"), month=FEB)
+    assert ledger.version("t", JAN) == before
+
+
+def test_payloads_are_dropped_only_up_to_what_was_written(ledger: Ledger) -> None:
+    ledger.record(JAN, {"t": [_result("a"), _result("b")]}, {}, {"t": _progress()})
+    _, last = ledger.version("t", JAN)
+    _record(ledger, _result("c"))  # became known between staging and commit
+    ledger.mark_written("t", JAN, last, "v1", "written")
+    assert list(ledger.payloads("t", JAN)) == [("c", b"rows")]
+    assert [r.payload for r in ledger.results("t", JAN).values()] == [None, None, b""]
+
+
+def test_a_month_keeps_its_version_while_it_runs_again(ledger: Ledger) -> None:
+    ledger.record(JAN, {}, {}, {"t": _progress()})
+    ledger.mark_written("t", JAN, 0, "v1", "written")
+    assert ledger.progress()["t", JAN].complete
+    ledger.record(JAN, {}, {}, {"t": _progress("running", 2)})
+    found = ledger.progress()["t", JAN]
+    assert (found.state, found.version, found.done) == ("running", "v1", 2)
+    assert found.inputs == {"upstream": "v7"}
+    assert not found.complete
+
+
+def test_a_record_is_all_or_nothing(ledger: Ledger) -> None:
+    bad = Result("b", None, "r", 1, b"")  # pyright: ignore[reportArgumentType] -- the fault
+    with pytest.raises(exc.IntegrityError):
+        ledger.record(JAN, {"t": [_result("a"), bad]}, {}, {"t": _progress()})
+    assert ledger.results("t", JAN) == {}
+    assert ledger.progress() == {}
+
+
+# Many processes.
+
+
+def _together(function: Callable[..., None], arguments: Sequence[Sequence[Any]]) -> list[int]:
+    children = [_PROCESSES.Process(target=function, args=a) for a in arguments]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    return [child.exitcode if child.exitcode is not None else -1 for child in children]
+
+
+def _record_many(url: str, writer: int) -> None:
+    ledger = Ledger(url)
+    for number in range(25):
+        ledger.record(JAN, {"t": [_result(f"{writer}-{number}")]}, {}, {"t": _progress()})
+        ledger.record(JAN, {"t": [_result("shared", f"{writer}")]}, {}, {})
+
+
+def test_16_processes_on_a_fresh_ledger_lose_nothing(url: str) -> None:
+    assert _together(_record_many, [(url, writer) for writer in range(16)]) == [0] * 16
+    expected = {f"{writer}-{number}" for writer in range(16) for number in range(25)}
+    assert Ledger(url).results("t", JAN).keys() == expected | {"shared"}
+
+
+def _record_for_ever(url: str, started: Any) -> None:
+    ledger, number = Ledger(url), 0
+    while True:
+        pair = [_result(f"{number}-{half}", payload=os.urandom(50_000)) for half in "ab"]
+        ledger.record(JAN, {"t": pair}, {}, {"t": _progress(done=number)})
+        number += 1
+        started.set()
+
+
+def test_a_writer_killed_at_any_moment_leaves_whole_records(url: str) -> None:
+    for _ in range(3):
+        started = _PROCESSES.Event()
+        child = _PROCESSES.Process(target=_record_for_ever, args=(url, started))
+        child.start()
+        assert started.wait(60)
+        os.kill(child.pid or 0, signal.SIGKILL)
+        child.join(60)
+        ledger = Ledger(url)
+        ledger.check()
+        found = ledger.results("t", JAN)
+        assert found.keys() == {f"{n}-{half}" for n in range(len(found) // 2) for half in "ab"}
+        assert all(len(payload) == 50_000 for _, payload in ledger.payloads("t", JAN))
+        ledger.keep_only("t", JAN, {})
+
+
+# Files that cannot be used.
+
+
+def _file(url: str) -> Path:
+    return Path(sa.make_url(url).database or "")
+
+
+def _scramble(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[:100] + b"\xa5" * (len(content) - 100))
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b"no ledger" * 999), _scramble])
+def test_a_damaged_ledger_is_a_usage_error_on_one_line(url: str, damage) -> None:
+    _record(Ledger(url), *(_result(str(number)) for number in range(2000)))
+    with sqlite3.connect(_file(url)) as con:
+        con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    con.close()
+    damage(_file(url))
+    with pytest.raises(UsageError, match="is damaged") as caught:
+        Ledger(url).check()
+    assert str(_file(url)) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_newer_format_is_refused(url: str) -> None:
+    Ledger(url).check()
+    with sqlite3.connect(_file(url)) as con:
+        con.execute("UPDATE format SET version = 99")
+    con.close()
+    with pytest.raises(UsageError, match="has format 99"):
+        Ledger(url).check()
+
+
+def test_a_ledger_another_program_keeps_locked_is_transient(url: str) -> None:
+    Ledger(url).check()
+    patient = Ledger(url, lock_timeout_s=0.2)
+    with sqlite3.connect(_file(url), isolation_level=None) as con:
+        con.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TransientError, match="locked"):
+            patient.check()
+    con.close()
+
+
+def test_the_first_use_makes_the_folder(tmp_path: Path) -> None:
+    Ledger(f"sqlite:///{tmp_path / 'new' / 'home' / 'ledger.sqlite'}").check()

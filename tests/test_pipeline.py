@@ -1,0 +1,135 @@
+"""The whole pipeline as its users run it: the demo, kills and concurrent runs on the sample."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from fc_assets import sample
+from fc_assets.tables import STAGES, TABLES
+from fc_resources.ledger import Ledger
+from tests import samples
+
+_RANGE = ("--start-date", "2026-01-01", "--end-date", "2026-03-01")
+#: What differs between two runs that did the same: times and what was printed meanwhile.
+_VOLATILE = ("seconds", "log", "benchmarks", "checks", "image")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a demo that nobody disturbed, without Docker."""
+    parent = tmp_path_factory.mktemp("undisturbed")
+    done = samples.fc_data(parent / "home", "demo")
+    assert done.returncode == 0, done.stderr
+    return parent / "home" / "demo"
+
+
+def test_the_demo_completes_all_stages_without_docker(undisturbed: Path) -> None:
+    tables = samples.tables(undisturbed)
+    assert set(tables) == {table.name for table in TABLES}
+    assert len(tables["pull_requests"]) == len(sample.load("pull_requests"))
+    assert {row["sandbox"] for row in tables["candidate_containers"]} == {"process"}
+    assert len(tables["candidate_containers"]) == len(tables["candidate_prs"]) >= 8
+    assert all(row["failure_stage"] is None for row in tables["error_logs"])
+    assert not any((undisturbed / "sandboxes").glob("formulacode-*"))
+
+
+def test_the_demo_publishes_what_the_warehouse_says(undisturbed: Path) -> None:
+    stored = samples.tables(undisturbed)["formulacode"]
+    files = sorted((undisturbed / "published").glob("formulacode@*.parquet"))
+    assert [file.stem for file in files] == ["formulacode@2026-01", "formulacode@2026-02"]
+    rows = [row for file in files for row in pq.read_table(file).to_pylist()]
+    assert sorted(rows, key=repr) == stored
+    assert {row["image_name"] for row in rows} == {None}
+    readme = (undisturbed / "published" / "README.md").read_text()
+    assert f"| 2026-01 | {sum(r['partition_month'].month == 1 for r in rows)} |" in readme
+
+
+def test_verified_times_are_real(undisturbed: Path) -> None:
+    for row in samples.tables(undisturbed)["candidate_containers"]:
+        assert [c["check"] for c in row["checks"] if c["outcome"] == "passed"] == [
+            "build",
+            "smoke",
+            "profile",
+        ]
+        assert len(row["benchmarks"]) >= 10
+        assert all(0 < b["seconds"] < 60 for b in row["benchmarks"])
+
+
+def test_a_second_demo_repeats_no_item(undisturbed: Path) -> None:
+    before = samples.tables(undisturbed)
+    done = samples.fc_data(undisturbed.parent, "demo")
+    assert done.returncode == 0, done.stderr
+    for state in Ledger(f"sqlite:///{undisturbed / 'ledger.sqlite'}").progress().values():
+        assert (state.done, state.skipped) == (0, state.total)
+    assert samples.tables(undisturbed) == before
+
+
+def _kill_when_running(home: Path, stage: int) -> None:
+    """Start a stage and kill it, with all its children, as soon as the ledger shows it at work."""
+    child = subprocess.Popen(
+        samples.command(*_RANGE, "--stage", stage),
+        env=samples.environment(home),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    ledger, deadline = Ledger(f"sqlite:///{home / 'ledger.sqlite'}"), time.monotonic() + 120
+    met = False
+    while not met and time.monotonic() < deadline and child.poll() is None:
+        met = any(name == STAGES[stage].name for name, _ in ledger.progress())
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert met
+
+
+def test_kill_9_in_every_stage_then_resume_gives_the_same_tables(
+    tmp_path: Path, undisturbed: Path
+) -> None:
+    home = samples.home_with_sample(tmp_path / "home")
+    for stage in STAGES:
+        _kill_when_running(home, stage)
+        done = samples.fc_data(home, *_RANGE, "--stage", stage, "--resume")
+        assert done.returncode == 0, done.stderr
+    assert samples.tables(home, _VOLATILE) == samples.tables(undisturbed, _VOLATILE)
+    assert not list((home / "staging").iterdir())
+
+
+def test_two_runs_of_the_same_months_at_once_converge(tmp_path: Path, undisturbed: Path) -> None:
+    home = samples.home_with_sample(tmp_path / "home")
+    stages = [f"--stage={n}" for n in range(1, 6)]
+    runs = [
+        subprocess.Popen(
+            samples.command(*_RANGE, *stages),
+            env=samples.environment(home),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for run in runs:
+        _, errors = run.communicate(timeout=300)
+        assert run.returncode == 0, errors
+    found, wanted = samples.tables(home, _VOLATILE), samples.tables(undisturbed, _VOLATILE)
+    assert found == {name: wanted[name] for name in found}
+    assert len(found) == 5
+
+
+@pytest.mark.docker
+def test_the_demo_builds_and_verifies_containers(tmp_path: Path) -> None:
+    docker = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")}
+    if "FC_PYTHON_VERSIONS" in os.environ:
+        docker["FC_PYTHON_VERSIONS"] = os.environ["FC_PYTHON_VERSIONS"]
+    done = samples.fc_data(tmp_path / "home", "demo", **docker)
+    assert done.returncode == 0, done.stderr
+    tables = samples.tables(tmp_path / "home" / "demo")
+    containers = tables["candidate_containers"]
+    assert len(containers) == len(tables["candidate_prs"]) >= 8
+    assert {row["sandbox"] for row in containers} == {"docker"}
+    assert len({row["image"] for row in containers}) == len(containers)
+    assert {row["image_name"] for row in tables["formulacode"]} <= {r["image"] for r in containers}
