@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from fc_assets import months
+from fc_assets import materialize
 from fc_assets.tables import TABLES, Table
 from fc_resources.warehouse import PARTITION, Warehouse
 
@@ -22,7 +22,7 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
     names = ["key_unique", "required_present", "inside_month"]
     names += ["upstream_present"] if table.upstream else []
     specs = [
-        dg.AssetCheckSpec(name, asset=table.name, blocking=True, partitions_def=months.MONTHS)
+        dg.AssetCheckSpec(name, asset=table.name, blocking=True, partitions_def=materialize.MONTHS)
         for name in names
     ]
 

@@ -14,6 +14,7 @@ import click
 import rich.console
 import rich.table
 
+from fc_assets import interrupts
 from fc_resources import settings as settings_module
 from fc_resources.errors import FcError, InterruptedRunError, TransientError, UsageError, one_line
 from fc_resources.ledger import Ledger
@@ -121,7 +122,32 @@ def _run(
     settings.make_home()
     ledger = Ledger(settings.ledger)
     ledger.check()
-    from fc_assets import instance, interrupts, launch
+    from fc_assets import plan, report
+
+    if resume and plan.nothing_left(stages, wanted, ledger.progress(), options, settings):
+        reports = [report.Report(stage, wanted) for stage in stages]
+    else:
+        reports = _launch(settings, options, stages, wanted, resume)
+    _OUT.print(report.summary(reports, ledger, wanted))
+    problems = [problem for stage in reports for problem in stage.problems]
+    if interrupts.STOP.is_set():
+        raise InterruptedRunError(
+            problems[-1] if problems else "stopped; run again with --resume to go on"
+        )
+    for problem in problems:
+        _say(problem, 1)
+    return 1 if problems else 0
+
+
+def _launch(
+    settings: Settings,
+    options: Any,
+    stages: list[int],
+    wanted: list[datetime.date],
+    resume: bool,
+) -> list[Any]:
+    """Start Dagster, once it is known that there is something for it to do."""
+    from fc_assets import instance, launch
     from fc_resources.warehouse import Warehouse
 
     try:
@@ -131,16 +157,7 @@ def _run(
     instance.prepare(settings)
     launcher = launch.Launcher(settings, options, _ERRORS)
     with interrupts.graceful():
-        reports = launcher.run(stages, wanted, resume=resume)
-    _OUT.print(launch.summary(reports, ledger, wanted))
-    problems = [problem for report in reports for problem in report.problems]
-    if interrupts.STOP.is_set():
-        raise InterruptedRunError(
-            problems[-1] if problems else "stopped; run again with --resume to go on"
-        )
-    for problem in problems:
-        _say(problem, 1)
-    return 1 if problems else 0
+        return launcher.run(stages, wanted, resume=resume)
 
 
 def _dry_run(

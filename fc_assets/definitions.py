@@ -16,11 +16,10 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 # The job takes one month a run, which is what the costly stages want; there is nothing to warn of.
 warnings.filterwarnings("ignore", message="Asset job month materializes assets with varying")
 
-from fc_assets import checks, interrupts, work  # noqa: E402 -- after the filter
+from fc_assets import checks, interrupts, materialize, work  # noqa: E402 -- after the filter
 from fc_assets.candidate_containers.asset import containers  # noqa: E402
 from fc_assets.candidate_prs.asset import candidate_prs  # noqa: E402
 from fc_assets.formulacode.asset import formulacode  # noqa: E402
-from fc_assets.options import Options  # noqa: E402
 from fc_assets.packages.asset import packages  # noqa: E402
 from fc_assets.pr_classifications.asset import pr_classifications  # noqa: E402
 from fc_assets.pull_requests.asset import pull_requests  # noqa: E402
@@ -61,7 +60,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "uv": Uv(settings.uv_cache),
         "docker": docker,
         "dataset": DatasetFolder(settings.published),
-        "options": Options(),
+        "options": materialize.launch_options(),
     }
 
 

@@ -4,7 +4,6 @@ What is left to do is `plan`'s, how items run is `work`'s; here are order, progr
 """
 
 import contextlib
-import dataclasses
 import datetime
 import logging
 import threading
@@ -12,10 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
-import rich.box
 import rich.console
 import rich.progress
-import rich.table
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -23,22 +20,13 @@ from dagster._core.storage.tags import (
 
 from fc_assets import definitions, interrupts, months, plan
 from fc_assets.options import Options
+from fc_assets.report import Report
 from fc_assets.tables import STAGES, TABLES
 from fc_resources.ledger import Ledger
 from fc_resources.settings import Settings
 
 _JOB = "__ASSET_JOB"
 _POLL_S = 0.2
-
-
-@dataclasses.dataclass
-class Report:
-    """What happened to one stage: months asked for, months run, and why some were not written."""
-
-    stage: int
-    asked: list[datetime.date]
-    ran: list[datetime.date] = dataclasses.field(default_factory=list)
-    problems: list[str] = dataclasses.field(default_factory=list)
 
 
 class Launcher:
@@ -169,32 +157,6 @@ class _ThroughConsole(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
-
-
-def summary(
-    reports: Sequence[Report], ledger: Ledger, wanted: Sequence[datetime.date]
-) -> rich.table.Table:
-    """Per stage: items, done now, skipped as done before, failed, unknown, seconds."""
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("stage", no_wrap=True)
-    for column in ("items", "done", "skipped", "failed", "unknown", "seconds"):
-        table.add_column(column, justify="right")
-    states = ledger.progress()
-    for report in reports:
-        name = STAGES[report.stage].name
-        ran = [s for m in report.ran if (s := states.get((name, m))) is not None]
-        rest = [m for m in wanted if m not in report.ran]
-        before = sum(s.total for m in rest if (s := states.get((name, m))) is not None)
-        counts = [
-            sum(s.total for s in ran) + before,
-            sum(s.done for s in ran),
-            sum(s.skipped for s in ran) + before,
-            sum(s.failed for s in ran),
-            sum(s.unknown for s in ran),
-        ]
-        seconds = f"{sum(s.seconds for s in ran):.1f}"
-        table.add_row(f"{report.stage} {name}", *map(str, counts), seconds)
-    return table
 
 
 def _groups(ready: Sequence[datetime.date], ranged: bool) -> Iterator[list[datetime.date]]:

@@ -14,6 +14,9 @@ from fc_assets.options import Options
 from fc_assets.tables import Table
 from fc_resources.settings import Settings
 
+#: `end_offset=1` adds the running month, which is materialized again when it has ended.
+MONTHS = dg.MonthlyPartitionsDefinition(start_date=months.FIRST.isoformat(), end_offset=1)
+
 _PREVIEW_ROWS = 5
 _CELL = 60
 
@@ -24,6 +27,47 @@ OWNER = "team:formulacode"
 def wanted(context: dg.AssetExecutionContext) -> list[datetime.date]:
     """The months this run was asked for."""
     return [datetime.date.fromisoformat(key) for key in context.partition_keys]
+
+
+def metadata(table: Table) -> dict[str, Any]:
+    """What Dagster and the IO manager have to know about a table's asset."""
+    columns = [
+        dg.TableColumn(
+            column.name,
+            str(column.type),
+            column.doc,
+            dg.TableColumnConstraints(nullable=not table.is_required(column)),
+        )
+        for column in table.all_columns
+    ]
+    return {
+        "partition_expr": work.PARTITION,
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+    }
+
+
+_CONFIG_TYPES: dict[Any, Any] = {
+    bool: bool,
+    int: int,
+    str: str,
+    int | None: dg.Noneable(int),
+    str | None: dg.Noneable(str),
+}
+
+
+def launch_options() -> dg.ResourceDefinition:
+    """The `options` resource, with a field in the launchpad for every option of a run."""
+    fields = {
+        name: dg.Field(
+            _CONFIG_TYPES[field.annotation],
+            default_value=field.default,
+            description=field.description,
+        )
+        for name, field in Options.model_fields.items()
+    }
+    return dg.ResourceDefinition(
+        lambda context: Options(**context.resource_config), config_schema=fields
+    )
 
 
 def run(

@@ -1,4 +1,4 @@
-"""Calendar months in UTC: the partitions, their windows, and which month a moment belongs to.
+"""Calendar months in UTC: their windows, and which month a moment belongs to.
 
 The only place where dates are compared; a month is named by its first day.
 """
@@ -8,16 +8,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import dagster as dg
-import pyarrow as pa
-
 from fc_resources.errors import UsageError
 
 #: GitHub's first full year of pull requests; nothing was merged through it earlier.
 FIRST = datetime.date(2010, 1, 1)
-
-#: `end_offset=1` adds the running month, which is materialized again when it has ended.
-MONTHS = dg.MonthlyPartitionsDefinition(start_date=FIRST.isoformat(), end_offset=1)
 
 
 def key(month: datetime.date) -> str:
@@ -71,26 +65,26 @@ def covering(start: datetime.date, end: datetime.date) -> list[datetime.date]:
     """Months that [start, end) touches; `UsageError` when it is empty or has no partitions."""
     if start >= end:
         raise UsageError(f"start date {start} is not before end date {end}")
-    last = MONTHS.get_last_partition_key()
+    last = month_of(datetime.datetime.now(datetime.UTC))
     months, month = [], start.replace(day=1)
     while month < end:
         months.append(month)
         month = following(month)
-    if months[0] < FIRST or last is None or key(months[-1]) > last:
-        raise UsageError(f"months go from {label(FIRST)} to {(last or '')[:7]}")
+    if months[0] < FIRST or months[-1] > last:
+        raise UsageError(f"months go from {label(FIRST)} to {label(last)}")
     return months
 
 
 def split(
-    reader: pa.RecordBatchReader | Iterable[pa.RecordBatch], months: Iterable[datetime.date]
+    batches: Iterable[Any], months: Iterable[datetime.date]
 ) -> Iterator[tuple[datetime.date, list[dict[str, Any]]]]:
-    """Group rows that arrive ordered by `partition_month`, one month in memory at a time.
+    """Group rows of Arrow batches ordered by `partition_month`, one month in memory at a time.
 
     Every wanted month comes once, without rows if it has none.
     """
     wanted = iter(sorted(months))
     month, rows = next(wanted), []
-    for batch in reader:
+    for batch in batches:
         for row in batch.to_pylist():
             while row["partition_month"] > month:
                 yield month, rows

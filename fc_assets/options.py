@@ -1,11 +1,10 @@
-"""Choices of one run: the flags of `fc-data`, and the `options` resource of Dagster's launchpad.
+"""Choices of one run: the flags of `fc-data`, and what Dagster's launchpad offers as `options`.
 
 What stays the same from run to run is in `fc_resources.settings`.
 """
 
 from pathlib import Path
 
-import dagster as dg
 import pydantic
 
 from fc_resources.errors import UsageError
@@ -15,7 +14,7 @@ from fc_resources.settings import Settings
 AGENTS = ("none", "claude", "codex", "gemini", "qwen")
 
 
-class Options(dg.ConfigurableResource):
+class Options(pydantic.BaseModel, frozen=True):
     """How this run works on its items; what is left out takes the default."""
 
     force: bool = pydantic.Field(default=False, description="Compute finished items again.")

@@ -1,14 +1,15 @@
 """What each stage reads and depends on, and whether a month of it has anything left to do.
 
-One place for assets, which record it, and for `--resume` and `--dry-run`, which compare it.
+One place for assets, which record it, and for `--resume` and `--dry-run`, which compare it; it
+does not know Dagster, so that finding nothing to do takes no longer than it has to.
 """
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from fc_assets.candidate_prs.rules import EXTRACTOR
 from fc_assets.options import Options
-from fc_assets.packages.resolve import RESOLVER
+from fc_assets.packages import RESOLVER
 from fc_assets.pr_classifications.rules import CLASSIFIER
 from fc_assets.tables import (
     CANDIDATE_CONTAINERS,
@@ -83,6 +84,22 @@ def missing(stage: int, month: datetime.date, states: States) -> Table | None:
         if state is None or state.version is None:
             return table
     return None
+
+
+def nothing_left(
+    stages: Iterable[int],
+    wanted: Sequence[datetime.date],
+    states: States,
+    options: Options,
+    settings: Settings,
+) -> bool:
+    """Whether every month of every stage is done."""
+    return all(
+        left(stage, month, states, given) is None
+        for stage in stages
+        for given in [parameters(stage, options, settings)]
+        for month in wanted
+    )
 
 
 def left(stage: int, month: datetime.date, states: States, given: Mapping[str, str]) -> str | None:

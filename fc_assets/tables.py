@@ -9,7 +9,6 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import dagster as dg
 import pyarrow as pa
 
 from fc_resources.errors import PermanentError
@@ -50,29 +49,6 @@ class Table:
     @functools.cached_property
     def schema(self) -> pa.Schema:
         return pa.schema([pa.field(c.name, c.type) for c in self.all_columns])
-
-    @functools.cached_property
-    def column_schema(self) -> dg.TableSchema:
-        """What the Dagster UI shows; keys and required columns as constraints."""
-        return dg.TableSchema(
-            columns=[
-                dg.TableColumn(
-                    c.name,
-                    str(c.type),
-                    c.doc,
-                    dg.TableColumnConstraints(nullable=not self.is_required(c)),
-                )
-                for c in self.all_columns
-            ]
-        )
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What Dagster and the IO manager have to know about the asset."""
-        return {
-            "partition_expr": "partition_month",
-            "dagster/column_schema": self.column_schema,
-        }
 
     @property
     def preview(self) -> list[str]:

@@ -37,11 +37,11 @@ _ENVIRONMENT = [
             owners=[materialize.OWNER],
             kinds={"python", "docker"},
             description=table.doc,
-            metadata=table.metadata,
+            metadata=materialize.metadata(table),
         )
         for table in (CANDIDATE_CONTAINERS, ERROR_LOGS)
     },
-    partitions_def=months.MONTHS,
+    partitions_def=materialize.MONTHS,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     ins={
         "candidate_prs": dg.AssetIn(metadata={"columns": _PRS}),
@@ -57,7 +57,7 @@ def containers(
     mirrors: dg.ResourceParam[Mirrors],
     docker: dg.ResourceParam[Docker],
     uv: dg.ResourceParam[Uv],
-    options: Options,
+    options: dg.ResourceParam[Options],
 ) -> tuple[Rows, Rows]:
     wanted = materialize.wanted(context)
     found = list(

@@ -30,7 +30,7 @@ Issues = Mapping[tuple[str, int], Mapping[str, Any]]
 
 
 @dg.asset(
-    partitions_def=months.MONTHS,
+    partitions_def=materialize.MONTHS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={
         "pr_classifications": dg.AssetIn(metadata={"columns": _CLASSIFIED}),
@@ -40,7 +40,7 @@ Issues = Mapping[tuple[str, int], Mapping[str, Any]]
     owners=[materialize.OWNER],
     kinds={"python"},
     description=CANDIDATE_PRS.doc,
-    metadata=CANDIDATE_PRS.metadata,
+    metadata=materialize.metadata(CANDIDATE_PRS),
 )
 def candidate_prs(
     context: dg.AssetExecutionContext,
@@ -48,7 +48,7 @@ def candidate_prs(
     pull_requests: pa.RecordBatchReader,
     runner: dg.ResourceParam[work.Work],
     settings: dg.ResourceParam[Settings],
-    options: Options,
+    options: dg.ResourceParam[Options],
 ) -> Rows:
     source = options.source(settings)
     issues = {(i["repo_name"].lower(), i["issue_number"]): i for i in source.issues()}

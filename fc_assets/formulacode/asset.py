@@ -48,7 +48,7 @@ Monthly = Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]]
 
 
 @dg.asset(
-    partitions_def=months.MONTHS,
+    partitions_def=materialize.MONTHS,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     ins={
         table.name: dg.AssetIn(metadata={"columns": columns}) for table, columns in _COLUMNS.items()
@@ -57,7 +57,7 @@ Monthly = Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]]
     owners=[materialize.OWNER],
     kinds={"python", "parquet"},
     description=FORMULACODE.doc,
-    metadata=FORMULACODE.metadata,
+    metadata=materialize.metadata(FORMULACODE),
 )
 def formulacode(
     context: dg.AssetExecutionContext,
@@ -71,7 +71,7 @@ def formulacode(
     settings: dg.ResourceParam[Settings],
     docker: dg.ResourceParam[Docker],
     dataset: dg.ResourceParam[DatasetFolder],
-    options: Options,
+    options: dg.ResourceParam[Options],
 ) -> Rows:
     wanted = materialize.wanted(context)
     outcome = materialize.run(

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from fc_assets import materialize, months, work
 from fc_assets.options import Options
-from fc_assets.packages.resolve import RESOLVER, Commit, resolve
+from fc_assets.packages import RESOLVER
+from fc_assets.packages.resolve import Commit, resolve
 from fc_assets.tables import PACKAGES
 from fc_resources.git import Mirrors
 from fc_resources.settings import Settings
@@ -21,14 +22,14 @@ _COLUMNS = ["partition_month", "owner", "repo", "merge_commit_sha", "is_performa
 
 
 @dg.asset(
-    partitions_def=months.MONTHS,
+    partitions_def=materialize.MONTHS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={"pr_classifications": dg.AssetIn(metadata={"columns": _COLUMNS})},
     group_name="environments",
     owners=[materialize.OWNER],
     kinds={"python", "uv"},
     description=PACKAGES.doc,
-    metadata=PACKAGES.metadata,
+    metadata=materialize.metadata(PACKAGES),
 )
 def packages(
     context: dg.AssetExecutionContext,
@@ -37,7 +38,7 @@ def packages(
     settings: dg.ResourceParam[Settings],
     mirrors: dg.ResourceParam[Mirrors],
     uv: dg.ResourceParam[Uv],
-    options: Options,
+    options: dg.ResourceParam[Options],
 ) -> Rows:
     available = settings.python_versions
     mirrors = mirrors.with_local(options.git(settings))

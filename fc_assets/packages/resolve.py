@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fc_assets import work
-from fc_assets.packages import metadata, python
+from fc_assets.packages import RESOLVER, metadata, python
 from fc_resources.git import Mirrors
 from fc_resources.uv import Pins, Uv
-
-RESOLVER = "pins/1"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,21 +32,21 @@ _COLUMNS = [
 
 
 @dg.asset(
-    partitions_def=months.MONTHS,
+    partitions_def=materialize.MONTHS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={"pull_requests": dg.AssetIn(metadata={"columns": _COLUMNS})},
     group_name="judgement",
     owners=[materialize.OWNER],
     kinds={"python"},
     description=PR_CLASSIFICATIONS.doc,
-    metadata=PR_CLASSIFICATIONS.metadata,
+    metadata=materialize.metadata(PR_CLASSIFICATIONS),
 )
 def pr_classifications(
     context: dg.AssetExecutionContext,
     pull_requests: pa.RecordBatchReader,
     runner: dg.ResourceParam[work.Work],
     settings: dg.ResourceParam[Settings],
-    options: Options,
+    options: dg.ResourceParam[Options],
 ) -> Rows:
     outcome = materialize.run(
         context,

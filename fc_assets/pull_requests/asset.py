@@ -19,14 +19,14 @@ from fc_resources.warehouse import Rows
 
 
 @dg.asset(
-    partitions_def=months.MONTHS,
+    partitions_def=materialize.MONTHS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={"repositories": dg.AssetIn(metadata={"columns": ["partition_month", "owner", "repo"]})},
     group_name="discovery",
     owners=[materialize.OWNER],
     kinds={"python", "git"},
     description=PULL_REQUESTS.doc,
-    metadata=PULL_REQUESTS.metadata,
+    metadata=materialize.metadata(PULL_REQUESTS),
 )
 def pull_requests(
     context: dg.AssetExecutionContext,
@@ -34,7 +34,7 @@ def pull_requests(
     runner: dg.ResourceParam[work.Work],
     settings: dg.ResourceParam[Settings],
     mirrors: dg.ResourceParam[Mirrors],
-    options: Options,
+    options: dg.ResourceParam[Options],
 ) -> Rows:
     source = options.source(settings)
     tracked = months.split(repositories, materialize.wanted(context))

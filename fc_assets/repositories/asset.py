@@ -15,19 +15,19 @@ from fc_resources.warehouse import Rows
 
 
 @dg.asset(
-    partitions_def=months.MONTHS,
+    partitions_def=materialize.MONTHS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     group_name="discovery",
     owners=[materialize.OWNER],
     kinds={"python", "parquet"},
     description=REPOSITORIES.doc,
-    metadata=REPOSITORIES.metadata,
+    metadata=materialize.metadata(REPOSITORIES),
 )
 def repositories(
     context: dg.AssetExecutionContext,
     runner: dg.ResourceParam[work.Work],
     settings: dg.ResourceParam[Settings],
-    options: Options,
+    options: dg.ResourceParam[Options],
 ) -> Rows:
     source = options.source(settings)
     found = items(source, materialize.wanted(context), options.min_stars)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import strategies as st
 
-from fc_assets import months
+from fc_assets import materialize, months
 from fc_resources.errors import UsageError
 
 _ZONES = st.integers(-12 * 60, 14 * 60).map(
@@ -38,7 +38,7 @@ def test_windows_leave_no_gap_and_do_not_overlap(month: datetime.date) -> None:
 
 @hypothesis.given(_MONTHS)
 def test_our_window_is_dagsters(month: datetime.date) -> None:
-    theirs = months.MONTHS.time_window_for_partition_key(months.key(month))
+    theirs = materialize.MONTHS.time_window_for_partition_key(months.key(month))
     assert months.window(month) == (theirs.start, theirs.end)
 
 

@@ -6,7 +6,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from fc_assets import plan
+from fc_assets import materialize, plan
 from fc_assets.definitions import build_defs
 from fc_assets.tables import PACKAGES, REPOSITORIES, STAGES, TABLES
 from fc_resources.errors import PermanentError
@@ -62,6 +62,7 @@ def test_a_row_that_does_not_fit_is_refused(change: dict[str, object], message: 
 
 
 def test_key_columns_are_never_null_in_the_schema_people_see() -> None:
-    columns = {c.name: c for c in PACKAGES.column_schema.columns}
+    schema = materialize.metadata(PACKAGES)["dagster/column_schema"]
+    columns = {c.name: c for c in schema.columns}
     assert not columns["sha"].constraints.nullable
     assert columns["python_version"].constraints.nullable
