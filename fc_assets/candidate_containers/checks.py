@@ -78,29 +78,32 @@ def finite_times(output: Mapping[str, bytes]) -> dict[str, float]:
     }
     times: dict[str, float] = {}
     for path in output:
-        if not path.startswith("results/container/") or path.endswith("machine.json"):
-            continue
-        content = _json(output, path)
-        columns, results = content.get("result_columns"), content.get("results")
-        if (
-            not isinstance(columns, list)
-            or "result" not in columns
-            or not isinstance(results, dict)
-        ):
-            continue
-        position = columns.index("result")
-        for name in sorted(timed & results.keys()):
-            values = results[name][position] if isinstance(results[name], list) else None
-            for index, value in enumerate(values if isinstance(values, list) else [values]):
-                if isinstance(value, int | float) and math.isfinite(value) and value > 0:
-                    times[name if len(values or []) == 1 else f"{name}[{index}]"] = float(value)
+        if path.startswith("results/container/") and not path.endswith("machine.json"):
+            content = _json(output, path)
+            columns, results = content.get("result_columns"), content.get("results")
+            if isinstance(columns, list) and "result" in columns and isinstance(results, dict):
+                for name in sorted(timed & results.keys()):
+                    times |= _values(name, results[name], columns.index("result"))
     return times
+
+
+def _values(name: str, row: Any, position: int) -> dict[str, float]:
+    """Finite positive numbers of one benchmark, one per combination of its parameters."""
+    cells = row[position] if isinstance(row, list) and position < len(row) else None
+    if not isinstance(cells, list):
+        return {}
+    return {
+        name if len(cells) == 1 else f"{name}[{index}]": float(cell)
+        for index, cell in enumerate(cells)
+        if isinstance(cell, int | float) and not isinstance(cell, bool)
+        if math.isfinite(cell) and cell > 0
+    }
 
 
 def _json(output: Mapping[str, bytes], path: str) -> dict[str, Any]:
     try:
         content = json.loads(output.get(path, b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
