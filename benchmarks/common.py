@@ -40,9 +40,13 @@ OFFLINE = pa.schema(
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """A process that succeeded: wall time, and the memory of the largest process in its tree."""
+    """A process that succeeded, with its children: wall and CPU time, memory of the largest one.
+
+    CPU time hardly changes on a busy machine, wall time does.
+    """
 
     seconds: float
+    cpu_seconds: float
     peak_mib: float
 
 
@@ -99,7 +103,7 @@ def timed(command: Sequence[str], folder: Path, environment: dict[str, str]) -> 
         if process.returncode:
             output.seek(0)
             raise RuntimeError(f"{' '.join(command)} failed: {output.read()[-4000:]}")
-    return Ended(seconds, usage.ru_maxrss / 1024)
+    return Ended(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def machine() -> str:

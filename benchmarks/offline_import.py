@@ -31,8 +31,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     given = parser.parse_args()
     print(common.machine())
-    print("| rows | spread over | source file | seconds | rows/s | peak memory |")
-    print("|---|---|---|---|---|---|")
+    print("| rows | spread over | source file | seconds | CPU s | rows/s | peak memory |")
+    print("|---|---|---|---|---|---|---|")
     wanted = months.covering(_START, _END)
     for rows in given.rows:
         for spread in (wanted, wanted[:1]):
@@ -47,6 +47,7 @@ def main() -> None:
                 f"{len(spread)} month{'s' * (len(spread) > 1)}",
                 f"{size / 2**20:.0f} MiB",
                 f"{seconds:.1f}",
+                f"{statistics.median(e.cpu_seconds for e in ended):.1f}",
                 f"{rows / seconds:,.0f}",
                 f"{memory:,.0f} MiB",
             )

@@ -23,9 +23,11 @@ import pyarrow.parquet as pq
 
 from benchmarks import common
 from fc_assets import months, plan
-from fc_assets.tables import STAGES, TABLES
+from fc_assets.tables import TABLES
 from fc_resources.ledger import Ledger
 
+#: The first run, and the one with nothing left to do.
+_Runs = tuple[common.Ended, common.Ended | None]
 _Months = Sequence[datetime.date]
 _MONTHS = months.covering(datetime.date(2024, 1, 1), datetime.date(2025, 11, 1))
 
@@ -50,13 +52,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         dvc = _install_dvc(folder / "dvc")
-        contenders: dict[str, Callable[[Path, _Months], tuple[float, float | None]]] = {
+        contenders: dict[str, Callable[[Path, _Months], _Runs]] = {
             "fc-data, months without pull requests": functools.partial(_fc_data, rows=0),
             "fc-data, one pull request a month": functools.partial(_fc_data, rows=1),
             "dvc repro": functools.partial(_dvc, dvc=dvc),
             "plain DuckDB": _duckdb,
         }
-        times: dict[str, list[tuple[float, float | None]]] = {label: [] for label in contenders}
+        times: dict[str, list[_Runs]] = {label: [] for label in contenders}
         # The round before the first is of one month, and only compiles bytecode.
         for number in range(-1, rounds):
             for position, (label, run) in enumerate(contenders.items()):
@@ -68,7 +70,7 @@ def main() -> None:
     _report(times)
 
 
-def _fc_data(folder: Path, wanted: _Months, rows: int) -> tuple[float, float | None]:
+def _fc_data(folder: Path, wanted: _Months, rows: int) -> _Runs:
     """The first run and the one with nothing left, all seven stages; Docker is not needed.
 
     No pull request becomes a candidate: those of `rows` a month are documentation. So tables 1 to
@@ -97,10 +99,10 @@ def _fc_data(folder: Path, wanted: _Months, rows: int) -> tuple[float, float | N
     if finished != len(TABLES) * len(wanted):
         raise RuntimeError(f"{finished} of {len(TABLES) * len(wanted)} partitions were written")
     again = common.fc_data(home, *arguments, "--resume")
-    return first.seconds, again.seconds
+    return first, again
 
 
-def _dvc(folder: Path, wanted: _Months, dvc: Path) -> tuple[float, float | None]:
+def _dvc(folder: Path, wanted: _Months, dvc: Path) -> _Runs:
     """As many stages, depending on each other as the tables do; a command echoes one word."""
     environment = common.environment(
         folder.parent,
@@ -126,15 +128,15 @@ def _dvc(folder: Path, wanted: _Months, dvc: Path) -> tuple[float, float | None]
     if outputs != len(TABLES) * len(wanted):
         raise RuntimeError(f"DVC made {outputs} of {len(TABLES) * len(wanted)} outputs")
     again = common.timed([str(dvc), "repro", "--quiet"], folder, environment)
-    return first.seconds, again.seconds
+    return first, again
 
 
-def _duckdb(folder: Path, wanted: _Months) -> tuple[float, float | None]:
+def _duckdb(folder: Path, wanted: _Months) -> _Runs:
     """The floor: one row a partition, each in a transaction, without a record of what is done."""
     tables = ",".join(table.name for table in TABLES)
     dates = ",".join(map(months.key, wanted))
     command = [sys.executable, "-c", _RAW, str(folder / "raw.duckdb"), tables, dates]
-    return common.timed(command, folder, common.environment(folder.parent)).seconds, None
+    return common.timed(command, folder, common.environment(folder.parent)), None
 
 
 def _install_dvc(folder: Path) -> Path:
@@ -150,21 +152,26 @@ def _install_dvc(folder: Path) -> Path:
     return dvc
 
 
-def _report(times: dict[str, list[tuple[float, float | None]]]) -> None:
-    print(f"{len(TABLES) * len(_MONTHS)} partitions, {len(STAGES)} stages, {len(_MONTHS)} months")
-    print("| | first run | of DVC's | nothing left to do | of DVC's |\n|---|---|---|---|---|")
-    dvc_first = statistics.median(first for first, _ in times["dvc repro"])
-    dvc_again = statistics.median(again for _, again in times["dvc repro"] if again is not None)
-    for label, measured in times.items():
-        first = [f for f, _ in measured]
-        again = [a for _, a in measured if a is not None]
-        cells = [label, common.spread(first), f"{statistics.median(first) / dvc_first:.2f}"]
-        cells += (
-            [common.spread(again), f"{statistics.median(again) / dvc_again:.2f}"]
-            if again
-            else ["-", "-"]
-        )
-        print(f"| {' | '.join(cells)} |")
+def _report(times: dict[str, list[_Runs]]) -> None:
+    print(f"{len(TABLES) * len(_MONTHS)} partitions: {len(TABLES)} tables, {len(_MONTHS)} months")
+    header = ("", "first run", "of DVC's", "CPU", "nothing left to do", "of DVC's", "CPU")
+    print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
+    dvc_first, dvc_again = _columns(times["dvc repro"])
+    for label, runs in times.items():
+        first, again = _columns(runs)
+        print(f"| {label} | {_cells(first, dvc_first)} | {_cells(again, dvc_again)} |")
+
+
+def _columns(runs: list[_Runs]) -> tuple[list[common.Ended], list[common.Ended]]:
+    return [first for first, _ in runs], [again for _, again in runs if again is not None]
+
+
+def _cells(ended: list[common.Ended], dvc: list[common.Ended]) -> str:
+    if not ended:
+        return "- | - | -"
+    seconds, cpu = [e.seconds for e in ended], [e.cpu_seconds for e in ended]
+    share = statistics.median(seconds) / statistics.median(e.seconds for e in dvc)
+    return f"{common.spread(seconds)} | {share:.2f} | {statistics.median(cpu):.1f} s"
 
 
 if __name__ == "__main__":

@@ -23,11 +23,11 @@ import duckdb
 import pyarrow as pa
 
 from benchmarks import common
-from fc_assets import months
 from fc_resources import locks
 from fc_resources.warehouse import Warehouse, WarehouseIOManager
 
 _TABLE = "measurements"
+_MONTHS = dg.MonthlyPartitionsDefinition(start_date="2010-01-01")
 _barriers: list[multiprocessing.synchronize.Barrier] = []
 
 
@@ -79,13 +79,13 @@ def _meet_at(barrier: multiprocessing.synchronize.Barrier) -> None:
 
 def _write(path: Path, index: int, rows: int, text: int) -> Written:
     """What one process does: make rows, meet the others, write."""
-    month = months.MONTHS.get_partition_keys()[-24 + index]
+    month = _MONTHS.get_partition_keys()[index]
     content = _rows(month, index, rows, text)
     manager = WarehouseIOManager(Warehouse(path, lock_timeout_s=300))
     output = dg.build_output_context(
         asset_key=dg.AssetKey(_TABLE),
         partition_key=month,
-        asset_partitions_def=months.MONTHS,
+        asset_partitions_def=_MONTHS,
         definition_metadata={"partition_expr": "partition_month"},
         resource_config={},
     )
@@ -105,6 +105,7 @@ def _rows(month: str, seed: int, rows: int, text: int) -> pa.Table:
     )
     values = {"month": month, "seed": f"{seed}-", "rows": rows} | ({"text": text} if text else {})
     with contextlib.closing(duckdb.connect()) as con:
+        con.execute("SET enable_progress_bar = false")
         return con.sql(query, params=values).to_arrow_table()
 
 

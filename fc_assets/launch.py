@@ -7,7 +7,7 @@ import contextlib
 import datetime
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -68,7 +68,7 @@ class Launcher:
                 )
             elif not resume or plan.left(stage, month, states, given) is not None:
                 ready.append(month)
-        for group in _groups(ready, stage in plan.RANGED):
+        for group in _groups(ready, lambda month: plan.is_light(stage, month, states)):
             problem = self._launch(instance, stage, group)
             if problem is not None and len(group) > 1 and not interrupts.STOP.is_set():
                 # One bad month must not keep the others from being written; what was computed
@@ -159,11 +159,14 @@ class _ThroughConsole(logging.Handler):
         self._console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
 
 
-def _groups(ready: Sequence[datetime.date], ranged: bool) -> Iterator[list[datetime.date]]:
-    """Runs of consecutive months, or single months."""
+def _groups(
+    ready: Sequence[datetime.date], light: Callable[[datetime.date], bool]
+) -> Iterator[list[datetime.date]]:
+    """Runs of consecutive light months; a month that is not light has a run of its own."""
     group: list[datetime.date] = []
     for month in ready:
-        if group and not (ranged and months.following(group[-1]) == month):
+        joins = bool(group) and light(group[-1]) and light(month)
+        if group and not (joins and months.following(group[-1]) == month):
             yield group
             group = []
         group.append(month)

@@ -40,8 +40,9 @@ READS: Mapping[int, tuple[Table, ...]] = {
         REPOSITORIES,
     ),
 }
-#: Stages that a range of months runs at once; the others take a run a month.
-RANGED = (1, 2, 3, 4, 5)
+#: Stages whose months are costly, so that each takes a run of its own, and the table whose items
+#: make them so.
+_COSTLY = {6: CANDIDATE_PRS, 7: CANDIDATE_CONTAINERS}
 
 States = Mapping[tuple[str, datetime.date], Progress]
 
@@ -84,6 +85,15 @@ def missing(stage: int, month: datetime.date, states: States) -> Table | None:
         if state is None or state.version is None:
             return table
     return None
+
+
+def is_light(stage: int, month: datetime.date, states: States) -> bool:
+    """Whether a month may share a run with its neighbours: a cheap stage, or nothing to work on."""
+    work = _COSTLY.get(stage)
+    if work is None:
+        return True
+    state = states.get((work.name, month))
+    return state is not None and state.total == 0
 
 
 def nothing_left(

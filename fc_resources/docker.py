@@ -18,6 +18,8 @@ from typing import Any
 
 import docker
 import docker.errors
+import docker.types
+import docker.utils
 import requests.exceptions
 
 from fc_resources import locks, process
@@ -33,9 +35,13 @@ _LABEL = "org.formulacode"
 _STARTED_BY = f"{_LABEL}.pid"
 _HOME = f"{_LABEL}.home"
 _KILLED = 137
+#: Without it an endless log fills the host's disk.
+_LOG = docker.types.LogConfig(type="json-file", config={"max-size": "16m", "max-file": "2"})
 #: Run scripts in order, name the one that fails, and leave no input behind in an image.
 _STEPS = """
 code=0
+rm -rf "$FC_OUTPUT"  # an image brings what its own scripts left
+mkdir -p "$FC_OUTPUT"
 for script in "$@"; do
     bash "$FC_INPUT/$script" || { code=$?; echo "$script" > "$FC_OUTPUT/failed"; break; }
 done
@@ -105,8 +111,11 @@ class Docker:
             with self._container(parent, scripts, limits, network=True, labels=labels) as container:
                 ended = self._finish(container, scripts, limits)
                 if ended.ok:
-                    repository, _, tag = image.partition(":")
-                    changes = {"Cmd": ["bash"], "WorkingDir": ROOT, "Labels": dict(labels)}
+                    repository, tag = docker.utils.parse_repository_tag(image)
+                    # An image keeps its container's labels; with ours, `sweep` would remove what
+                    # a user runs from it.
+                    own = {_STARTED_BY: "", _HOME: ""}
+                    changes = {"Cmd": ["bash"], "WorkingDir": ROOT, "Labels": {**labels, **own}}
                     container.commit(repository, tag, conf=changes)
                 return ended
 
@@ -118,7 +127,7 @@ class Docker:
     def push(self, image: str, target: str) -> str:
         """Push `image` as `target`; its digest in the registry. `TransientError` on failure."""
         with _translated(f"push of {target}"):
-            repository, _, tag = target.rpartition(":")
+            repository, tag = docker.utils.parse_repository_tag(target)
             self._client.images.get(image).tag(repository, tag)
             digest = ""
             for line in self._client.images.push(repository, tag, stream=True, decode=True):
@@ -135,12 +144,16 @@ class Docker:
             old = [
                 container
                 for container in self._client.containers.list(
-                    all=True, filters={"label": f"{_HOME}={self._home}"}
+                    all=True, filters={"label": f"{_HOME}={self._home}"}, ignore_removed=True
                 )
                 if not process.alive(int(container.labels.get(_STARTED_BY, "0") or 0))
             ]
             for container in old:
-                container.remove(force=True, v=True)
+                try:
+                    container.remove(force=True, v=True)
+                except docker.errors.APIError as error:
+                    if error.status_code not in (404, 409):  # another process sweeps too
+                        raise
         return len(old)
 
     def kill_all(self) -> None:
@@ -176,6 +189,7 @@ class Docker:
                 cap_add=_BUILD_CAPABILITIES if network else [],
                 security_opt=["no-new-privileges"],
                 init=True,
+                log_config=_LOG,
                 labels={**labels, _STARTED_BY: str(os.getpid()), _HOME: str(self._home)},
             )
             with self._mutex:
@@ -203,7 +217,7 @@ class Docker:
             raise TransientError(f"{scripts[-1].name}: the Docker daemon stopped answering")
         log = container.logs(tail=2000).decode("utf-8", "replace")[-LOG_LIMIT:]
         output = {} if timed_out else _output(container)
-        failed = output.get("failed", b"").decode("utf-8", "replace").strip()
+        failed = output.pop("failed", b"").decode("utf-8", "replace").strip()
         known = failed if failed in {script.name for script in scripts} else scripts[-1].name
         return Ended(known, code, log, timed_out, seconds, output)
 
@@ -228,12 +242,19 @@ def _tar(scripts: Sequence[Script]) -> bytes:
 
 def _output(container: Any) -> dict[str, bytes]:
     """Regular files of the output folder, as data: nothing is unpacked onto the host."""
-    stream, _ = container.get_archive(_OUTPUT)
+    try:
+        stream, _ = container.get_archive(_OUTPUT)
+    except docker.errors.NotFound:  # the script removed it
+        return {}
     buffer = io.BytesIO()
-    for chunk in stream:
-        buffer.write(chunk)
-        if buffer.tell() > OUTPUT_LIMIT:
-            raise PermanentError(f"a script left more than {OUTPUT_LIMIT >> 20} MiB of output")
+    # Closed early, the daemon stops copying; else the container could not be removed.
+    with contextlib.closing(stream):
+        for chunk in stream:
+            buffer.write(chunk)
+            if buffer.tell() > OUTPUT_LIMIT:
+                break
+    if buffer.tell() > OUTPUT_LIMIT:
+        raise PermanentError(f"a script left more than {OUTPUT_LIMIT >> 20} MiB of output")
     buffer.seek(0)
     files = {}
     with tarfile.open(fileobj=buffer) as archive:

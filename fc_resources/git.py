@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fc_resources import locks, process
@@ -19,8 +19,14 @@ _SHA = re.compile(r"[0-9a-f]{40}")
 _NAME = re.compile(r"(?!-)(?!\.+$)[A-Za-z0-9._-]{1,100}")
 _MAX_DIFF_BYTES = 16 * 1024 * 1024
 _GONE = re.compile(
-    rb"not our ref|not found|does not exist|not appear to be a git repository|bad object", re.I
+    rb"not our ref|not found|does not exist in|bad object|bad revision|not a tree object", re.I
 )
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+#: Plumbing, and nothing of the user's configuration: the same commits give the same patch.
+_DIFF = (
+    "-c", "core.attributesFile=/dev/null", "-c", "core.quotePath=true", "-c",
+    "diff.suppressBlankEmpty=false", "diff-tree", "-r", "--no-renames",
+)  # fmt: skip
 
 
 class DiffTooLargeError(PermanentError):
@@ -40,7 +46,7 @@ def check_repository(owner: str, repo: str) -> None:
     """`UsageError` unless both are names GitHub could have given: no `..`, blank or leading `-`."""
     for part in (owner, repo):
         if not _NAME.fullmatch(part) or ".." in part:
-            raise UsageError(f"{owner}/{repo!s} is not a repository name such as numpy/numpy")
+            raise UsageError(f"{f'{owner}/{repo}'!r} is not a repository name such as numpy/numpy")
 
 
 class Mirrors:
@@ -70,7 +76,7 @@ class Mirrors:
         with self._mutex:
             mutex = self._mutexes.setdefault(path, threading.Lock())
         with mutex:
-            if path.exists() and all(mirror.has(sha) for sha in commits):
+            if path.exists() and all(mirror.has(sha, ask_origin=False) for sha in commits):
                 return mirror
             if path not in self._fetched:
                 try:
@@ -87,19 +93,27 @@ class Mirrors:
     def _fetch(self, owner: str, repo: str, path: Path) -> None:
         """Clone into a side folder and rename, so that a killed clone is never taken for one."""
         if path.exists():
-            git = ["git", "-C", path, "fetch", "--prune", "--no-recurse-submodules", "origin"]
+            # The lock is ours alone: what git left of its own locks is from a killed fetch.
+            for left in (*path.glob("*.lock"), *(path / "refs").rglob("*.lock")):
+                left.unlink(missing_ok=True)
+            # An offline source may have moved, or come and gone.
+            self._git("-C", path, "config", "remote.origin.url", self._origin(owner, repo))
+            git = ["-C", path, "fetch", "--prune", "--no-recurse-submodules", "origin"]
             git += ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
         else:
             part = path.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
-            git = ["git", "clone", "--bare", "--filter=blob:none", "--no-recurse-submodules"]
+            git = ["clone", "--bare", "--filter=blob:none", "--no-recurse-submodules"]
             git += ["--", self._origin(owner, repo), part]
-        done = process.run(git, timeout_s=self._timeout_s, env=_environment())
+        done = self._git(*git)
         if not done.ok:
             why = "timed out" if done.timed_out else _last_line(done.text)
             raise TransientError(f"git could not reach {owner}/{repo}: {why}")
         if not path.exists():
             path.with_suffix(".part").rename(path)
+
+    def _git(self, *arguments: str | Path) -> process.Completed:
+        return process.run(_git(*arguments), timeout_s=self._timeout_s, env=_environment())
 
     def _origin(self, owner: str, repo: str) -> str:
         own = None if self._local is None else self._local / owner / f"{repo}.git"
@@ -115,11 +129,13 @@ class Mirror:
         self.path = path
         self._timeout_s = timeout_s
 
-    def has(self, sha: str) -> bool:
-        """Whether the commit is here (a blobless mirror may ask its origin for it)."""
+    def has(self, sha: str, *, ask_origin: bool = True) -> bool:
+        """Whether the commit is here; a blobless mirror asks its origin for it unless told not."""
         if not _SHA.fullmatch(sha):
             return False
-        return self._run("cat-file", "-e", f"{sha}^{{commit}}", check=False).ok
+        # Git before 2.44 has no other way to keep a lookup local.
+        own = {} if ask_origin else {"GIT_ALLOW_PROTOCOL": "none"}
+        return self._run("cat-file", "-e", f"{sha}^{{commit}}", check=False, env=own).ok
 
     def first_parent(self, sha: str) -> str:
         """The base of a merge or squash commit; `PermanentError` for a root or missing commit."""
@@ -134,22 +150,15 @@ class Mirror:
 
     def diff(self, base: str, head: str) -> str:
         """The patch from base to head, `git apply`-able; `DiffTooLargeError` above 16 MiB."""
-        command = (
-            "diff",
-            "--binary",
-            "--no-color",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-renames",
-        )
-        done = self._run(*command, _checked(base), _checked(head))
+        options = ("-p", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv")
+        done = self._run(*_DIFF, *options, _checked(base), _checked(head))
         if done.truncated or len(done.stdout) > _MAX_DIFF_BYTES:
             raise DiffTooLargeError(f"the diff of {head} is > {_MAX_DIFF_BYTES >> 20} MiB")
         return done.stdout.decode("utf-8", "replace").replace("\0", "\ufffd")
 
     def changes(self, base: str, head: str) -> list[FileChange]:
         """Changed files with their line counts."""
-        out = self._run("diff", "--numstat", "-z", "--no-renames", _checked(base), _checked(head))
+        out = self._run(*_DIFF, "--numstat", "-z", _checked(base), _checked(head))
         changes = []
         for record in out.stdout.decode("utf-8", "replace").split("\0"):
             if record:
@@ -202,16 +211,20 @@ class Mirror:
         return f"{self.path.parent.name}/{self.path.stem}"
 
     def _run(
-        self, *arguments: str, check: bool = True, stdin: bytes | None = None
+        self,
+        *arguments: str,
+        check: bool = True,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> process.Completed:
-        command = ["git", "-C", str(self.path), *arguments]
-        done = process.run(command, timeout_s=self._timeout_s, env=_environment(), stdin=stdin)
+        command = _git("-C", self.path, *arguments)
+        done = process.run(
+            command, timeout_s=self._timeout_s, env={**_environment(), **(env or {})}, stdin=stdin
+        )
         if done.timed_out:
-            raise TransientError(
-                f"git {arguments[0]} in {self._label} took > {self._timeout_s:g} s"
-            )
+            raise TransientError(f"git in {self._label} took > {self._timeout_s:g} s")
         if check and not done.ok:
-            why = f"git {arguments[0]} in {self._label}: {_last_line(done.text)}"
+            why = f"git in {self._label}: {_last_line(done.text)}"
             raise PermanentError(why) if _GONE.search(done.stderr) else TransientError(why)
         return done
 
@@ -220,6 +233,10 @@ def _checked(sha: str) -> str:
     if not _SHA.fullmatch(sha):
         raise PermanentError(f"{sha!r} is not a full commit hash")
     return sha
+
+
+def _git(*arguments: str | Path) -> list[str | Path]:
+    return ["git", "-c", "core.hooksPath=/dev/null", *arguments]
 
 
 def _environment() -> dict[str, str]:
@@ -238,4 +255,4 @@ def _environment() -> dict[str, str]:
 
 def _last_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "no message"
+    return _CREDENTIALS.sub("", lines[-1].strip()) if lines else "no message"

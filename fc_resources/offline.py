@@ -4,10 +4,13 @@ Either one Parquet file of pull requests, or a folder with `pull_requests.parque
 `issues.parquet`, `repositories.parquet` and `git/<owner>/<name>.git`.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import functools
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fc_resources import git
-from fc_resources.errors import UsageError
+from fc_resources.errors import UsageError, one_line
 
-_TEXT = ("VARCHAR",)
-#: Columns of the pull-request file and the DuckDB types (their beginning) each may have.
+_TEXT = ("VARCHAR", "VARCHAR")
+_COMMIT = (r'STRUCT\((.*, )?"?sha"? VARCHAR\b[^\[]*\)', "STRUCT(sha VARCHAR)")
+#: Columns of the pull-request file: the DuckDB types each may have, and how to say so.
 _COLUMNS = {
     "repo_name": _TEXT,
-    "pr_number": ("BIGINT", "INTEGER", "SMALLINT", "UINTEGER", "UBIGINT"),
+    "pr_number": ("U?(BIG|SMALL|TINY)INT|U?INTEGER", "an integer"),
     "pr_title": _TEXT,
     "pr_body": _TEXT,
     "original_patch": _TEXT,
@@ -32,9 +36,12 @@ _COLUMNS = {
     "pr_merged_at": _TEXT,
     "pr_closed_at": _TEXT,
     "pr_merge_commit_sha": _TEXT,
-    "pr_base": ("STRUCT(sha VARCHAR",),
-    "pr_head": ("STRUCT(sha VARCHAR",),
-    "pr_labels": ('STRUCT("name" VARCHAR', "STRUCT(name VARCHAR"),
+    "pr_base": _COMMIT,
+    "pr_head": _COMMIT,
+    "pr_labels": (
+        r'STRUCT\((.*, )?"?name"? VARCHAR\b.*\)\[\]',
+        "STRUCT(name VARCHAR)[]",
+    ),
 }
 _REQUIRED = ("repo_name", "pr_number", "pr_merged_at", "pr_merge_commit_sha")
 _MERGED = "CAST(pr_merged_at AS TIMESTAMPTZ)"
@@ -109,7 +116,13 @@ class OfflineSource:
 
     def _optional(self, name: str) -> list[dict[str, Any]]:
         file = self.path / name
-        return pq.read_table(file).to_pylist() if file.is_file() else []
+        if not file.is_file():
+            return []
+        with _readable(file):
+            table = pq.read_table(file)
+        if "repo_name" not in table.schema.names:
+            raise UsageError(f"offline source {file} lacks the column repo_name")
+        return table.to_pylist()
 
 
 @functools.lru_cache(maxsize=8)
@@ -119,7 +132,7 @@ def _check(file: Path, mtime_ns: int, size: int) -> None:
         pq.ParquetFile(file).close()
     except (pa.ArrowInvalid, OSError):
         raise UsageError(f"offline source {file} is not a Parquet file") from None
-    with _connect() as con:
+    with _readable(file), _connect() as con:
         types = {
             name: kind
             for name, kind, *_ in con.execute(
@@ -129,9 +142,9 @@ def _check(file: Path, mtime_ns: int, size: int) -> None:
         for column, kinds in _COLUMNS.items():
             if column not in types:
                 raise UsageError(f"offline source {file} lacks the column {column}")
-            if not types[column].startswith(kinds):
+            if not re.fullmatch(kinds[0], types[column]):
                 raise UsageError(
-                    f"offline source {file}: column {column} is {types[column]}, not {kinds[0]}"
+                    f"offline source {file}: column {column} is {types[column]}, not {kinds[1]}"
                 )
         for column in _REQUIRED:
             where = f"{column} IS NULL"
@@ -144,8 +157,20 @@ def _check(file: Path, mtime_ns: int, size: int) -> None:
             "SELECT DISTINCT repo_name FROM read_parquet(?)", [str(file)]
         ).fetchall():
             owner, _, repo = name.partition("/")
-            git.check_repository(owner, repo)
+            try:
+                git.check_repository(owner, repo)
+            except UsageError as error:
+                raise UsageError(f"offline source {file}: {error}") from None
         _refuse_conflicts(con, file)
+
+
+@contextlib.contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """DuckDB's errors about the file as ours; the footer of a damaged file may be intact."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise UsageError(f"offline source {file} is damaged: {one_line(error)}") from None
 
 
 def _refuse(con: duckdb.DuckDBPyConnection, file: Path, where: str, what: str) -> None:
@@ -155,7 +180,7 @@ def _refuse(con: duckdb.DuckDBPyConnection, file: Path, where: str, what: str) -
         [str(file)],
     ).fetchall()
     for row, repository, number in rows:
-        raise UsageError(f"offline source {file}: row {row} ({repository}#{number}) {what}")
+        raise UsageError(f"offline source {file}: row {row} ({_short(repository)}#{number}) {what}")
 
 
 def _refuse_conflicts(con: duckdb.DuckDBPyConnection, file: Path) -> None:

@@ -95,6 +95,7 @@ def run(
             child.communicate(stdin, timeout=timeout_s)
         except subprocess.TimeoutExpired:
             timed_out = True
+            _kill_session(child.pid)
         finally:
             _kill_group(child.pid)
             child.wait()
@@ -113,12 +114,22 @@ def kill_all() -> None:
     """Kill every process group started here that still runs; for a second Ctrl-C."""
     with _running_lock:
         for pid in _running:
-            _kill_group(pid)
+            _kill_session(pid)
 
 
 def _kill_group(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def _kill_session(pid: int) -> None:
+    """Kill the group, and what made groups of its own in our session, as asv's benchmarks do."""
+    _kill_group(pid)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            # After the name, which may hold anything: state, parent, group, session.
+            if stat.read_bytes().rpartition(b")")[2].split()[3] == str(pid).encode():
+                os.kill(int(stat.parent.name), signal.SIGKILL)
 
 
 def alive(pid: int) -> bool:

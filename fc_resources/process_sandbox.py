@@ -13,6 +13,7 @@ from pathlib import Path
 import uv as uv_package
 
 from fc_resources import process
+from fc_resources.errors import PermanentError
 from fc_resources.sandbox import LOG_LIMIT, OUTPUT_LIMIT, Ended, Limits, Script
 
 
@@ -38,6 +39,8 @@ class ProcessWorkspace:
         """Run a script with fresh input, output and home folders."""
         places = {name: self._folder / name for name in ("input", "output", "home")}
         for place in places.values():
+            if place.is_symlink():  # left by a script; its target is not ours to empty
+                place.unlink()
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
         for name, content in {script.name: script.content.encode(), **script.files}.items():
@@ -85,11 +88,14 @@ def no_network() -> list[str]:
 
 
 def _output(folder: Path) -> dict[str, bytes]:
+    """Regular files; `PermanentError` above the limit, as a part of them could mislead."""
     files, size = {}, 0
+    if folder.is_symlink():
+        return files
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink():
             size += path.stat().st_size
             if size > OUTPUT_LIMIT:
-                break
+                raise PermanentError(f"a script left more than {OUTPUT_LIMIT >> 20} MiB of output")
             files[path.relative_to(folder).as_posix()] = path.read_bytes()
     return files

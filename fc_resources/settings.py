@@ -5,6 +5,7 @@ Per-run choices (`--force`, `--n-concurrent` ...) are not settings: see `fc_asse
 
 import functools
 import os
+import urllib.parse
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +30,9 @@ PYTHON_RELEASES = {
 class Settings(pydantic_settings.BaseSettings):
     """Settings of one home folder; names are the environment variables in lower case."""
 
-    model_config = pydantic_settings.SettingsConfigDict(env_file="tokens.env", extra="ignore")
+    model_config = pydantic_settings.SettingsConfigDict(
+        env_file="tokens.env", extra="ignore", env_ignore_empty=True
+    )
 
     fc_home: Path = Path(".fc")
     fc_offline_source: Path | None = None
@@ -63,8 +66,8 @@ class Settings(pydantic_settings.BaseSettings):
     @pydantic.field_validator("fc_base_image")
     @classmethod
     def _names_python(cls, text: str) -> str:
-        if "{python}" not in text:
-            raise ValueError("has to contain {python}, where the minor version goes")
+        if "{python}" not in text or "{" in text.replace("{python}", ""):
+            raise ValueError("has to contain {python}, where the minor version goes, and no other")
         return text
 
     @property
@@ -81,7 +84,7 @@ class Settings(pydantic_settings.BaseSettings):
     @property
     def ledger(self) -> str:
         """SQLAlchemy URL of the ledger."""
-        return f"sqlite:///{self.fc_home / 'ledger.sqlite'}"
+        return f"sqlite:///{urllib.parse.quote(str(self.fc_home / 'ledger.sqlite'))}"
 
     @property
     def mirrors(self) -> Path:

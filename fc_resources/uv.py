@@ -15,7 +15,7 @@ from pathlib import Path
 import uv as uv_package
 
 from fc_resources import process
-from fc_resources.errors import TransientError, UnavailableError
+from fc_resources.errors import TransientError, UnavailableError, one_line
 
 _TIMEOUT_S = 300
 _PIN = ("pip", "compile", "--no-header", "--no-annotate", "--no-build", "-")
@@ -83,8 +83,11 @@ class Uv:
             )
         if done.timed_out:
             raise TransientError(f"uv {' '.join(arguments[:2])} took longer than {_TIMEOUT_S} s")
-        if not done.ok and _NETWORK.search(done.text):
-            raise UnavailableError(f"uv could not reach the package index: {done.text[-300:]}")
+        # 1 is an answer ("no solution"), which may well name a package such as async-timeout.
+        if done.returncode == 2 and _NETWORK.search(done.text):
+            raise UnavailableError(
+                f"uv could not reach the package index: {one_line(TransientError(done.text))}"
+            )
         return done
 
 

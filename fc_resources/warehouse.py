@@ -8,7 +8,6 @@ DuckDB swaps or copies a month, because DuckDB lets one process in at a time, re
 import contextlib
 import dataclasses
 import datetime
-import glob
 import logging
 import os
 import random
@@ -115,9 +114,8 @@ class Warehouse:
 
         `PermanentError` when the table was never written.
         """
-        where = f"WHERE {PARTITION} IN ({_dates(months)})"
         with self.transaction() as con:
-            return self.copy_out(con, _select(table, columns, where), table)
+            return self.copy_out(con, table, months, columns)
 
     def tables(self) -> dict[str, dict[datetime.date, int]]:
         """Row counts per table and month; empty when nothing was written yet."""
@@ -134,17 +132,20 @@ class Warehouse:
             }
 
     def copy_out(
-        self, con: duckdb.DuckDBPyConnection, select: str, table: str
+        self,
+        con: duckdb.DuckDBPyConnection,
+        table: str,
+        months: Sequence[datetime.date],
+        columns: Sequence[str] | None,
     ) -> pa.RecordBatchReader:
-        """Copy a query's result to a file that disappears with its reader, and stream that."""
-        if table not in _tables(con):
-            raise PermanentError(f"{SCHEMA}.{table} was never written; materialize it first")
+        """Copy months to a file that disappears with its reader, and stream that."""
+        select = select_months(con, table, months, columns)
         with self._staging_file() as path:
-            con.execute(
-                f"COPY ({select} ORDER BY {PARTITION}) TO '{_quoted(path)}' (FORMAT parquet)"
-            )
+            # Small row groups: writer and reader each hold whole ones in memory.
+            options = f"FORMAT parquet, ROW_GROUP_SIZE {_BATCH_ROWS}"
+            con.execute(f"COPY ({select}) TO '{_quoted(path)}' ({options})")
             # The open handle keeps the unlinked file alive until the reader is gone.
-            file = pq.ParquetFile(pa.OSFile(str(path)))
+            file = pq.ParquetFile(pa.OSFile(str(path)), pre_buffer=False)
         return pa.RecordBatchReader.from_batches(
             file.schema_arrow, file.iter_batches(batch_size=_BATCH_ROWS)
         )
@@ -203,6 +204,10 @@ class Warehouse:
             else:
                 con.execute("SET TimeZone = 'UTC'")
                 con.execute("SET enable_progress_bar = false")
+                # By default DuckDB takes 80 % of the memory and a buffer per core: reading 240 MB
+                # took 800 MB, so it takes 200.
+                con.execute("SET memory_limit = '256MB'")
+                con.execute("SET threads = 1")
                 return con
 
     def _check_format(self, con: duckdb.DuckDBPyConnection) -> None:
@@ -227,11 +232,30 @@ def delete_months(
         con.execute(f"DELETE FROM {SCHEMA}.{_name(table)} WHERE {PARTITION} IN ({_dates(months)})")
 
 
+def select_months(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    months: Sequence[datetime.date],
+    columns: Sequence[str] | None,
+) -> str:
+    """A query for months in their order, without a sort: that would hold all rows in memory.
+
+    `PermanentError` when the table was never written.
+    """
+    if table not in _tables(con):
+        raise PermanentError(f"{SCHEMA}.{table} was never written; materialize it first")
+    names = ", ".join(map(_name, columns)) if columns else "*"
+    wanted = [f"{PARTITION} = {_dates([month])}" for month in sorted(set(months))] or ["false"]
+    return " UNION ALL ".join(
+        f"SELECT {names} FROM {SCHEMA}.{_name(table)} WHERE {condition}" for condition in wanted
+    )
+
+
 def insert_staged(con: duckdb.DuckDBPyConnection, table: str, staged: Staged) -> None:
     """Insert a staged file, creating the table or its new columns; outdated rows are refused."""
     if not staged.current():
         raise _OutdatedError
-    source = f"read_parquet('{_quoted(glob.escape(str(staged.path)))}')"
+    source = f"read_parquet('{_quoted(staged.path)}')"
     target = f"{SCHEMA}.{_name(table)}"
     if table not in _tables(con):
         con.execute(f"CREATE TABLE {target} AS FROM {source} LIMIT 0")
@@ -285,7 +309,7 @@ class WarehouseIOManager(DbIOManager):
 
 
 def _as_rows(context: dg.OutputContext, obj: Any) -> Rows:
-    months = [datetime.date.fromisoformat(key) for key in context.asset_partition_keys]
+    months = _months(context)
     if isinstance(obj, Rows):
         # What is deleted are the run's months: others would double, lacking ones would be lost.
         if set(obj.months) != set(months):
@@ -298,6 +322,10 @@ def _as_rows(context: dg.OutputContext, obj: Any) -> Rows:
     if isinstance(obj, pa.RecordBatchReader):
         return Rows(obj.schema, months, lambda: obj)
     raise PermanentError(f"an asset returned {type(obj).__name__}, not Rows or Arrow data")
+
+
+def _months(context: dg.OutputContext | dg.InputContext) -> list[datetime.date]:
+    return [datetime.date.fromisoformat(key) for key in context.asset_partition_keys]
 
 
 class _Client(dagster_duckdb.DuckDbClient):
@@ -342,8 +370,8 @@ class _ReaderHandler(DbTypeHandler[pa.RecordBatchReader]):
     def load_input(
         self, context: Any, table_slice: TableSlice, connection: Any
     ) -> pa.RecordBatchReader:
-        select = _select_slice(table_slice)
-        return self._warehouse.copy_out(connection, select, table_slice.table)
+        months = _months(context)
+        return self._warehouse.copy_out(connection, table_slice.table, months, table_slice.columns)
 
     @property
     def supported_types(self) -> list[type[object]]:
@@ -355,11 +383,7 @@ class _TableHandler(DbTypeHandler[pa.Table]):
         raise PermanentError("output is staged before it reaches a handler")
 
     def load_input(self, context: Any, table_slice: TableSlice, connection: Any) -> pa.Table:
-        if table_slice.table not in _tables(connection):
-            raise PermanentError(
-                f"{SCHEMA}.{table_slice.table} was never written; materialize it first"
-            )
-        select = _select_slice(table_slice)
+        select = select_months(connection, table_slice.table, _months(context), table_slice.columns)
         return connection.sql(select).to_arrow_table()
 
     @property
@@ -383,23 +407,11 @@ def _tables(con: duckdb.DuckDBPyConnection, internal: bool = False) -> list[str]
     return [name for (name,) in found if internal or name != "meta"]
 
 
-def _select(table: str, columns: Sequence[str] | None, where: str) -> str:
-    names = ", ".join(map(_name, columns)) if columns else "*"
-    return f"SELECT {names} FROM {SCHEMA}.{_name(table)} {where}"
-
-
-def _select_slice(table_slice: TableSlice) -> str:
-    """dagster-duckdb's query, with column names quoted: some are words of SQL."""
-    columns = [_name(column) for column in table_slice.columns or ()]
-    quoted = table_slice._replace(columns=columns or None)
-    return dagster_duckdb.DuckDbClient.get_select_statement(quoted)
-
-
 def _name(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def _quoted(path: object) -> str:
+def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 

@@ -1,0 +1,318 @@
+"""The real daemon: limits that hold, containers that do not stay, images made once, pushes.
+
+What the scripts of a build do is tested with `fc_assets.candidate_containers`.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import docker as docker_sdk
+import pytest
+
+from fc_resources.docker import ROOT, Docker
+from fc_resources.errors import PermanentError, TransientError, UnavailableError
+from fc_resources.sandbox import OUTPUT_LIMIT, Ended, Limits, Script
+
+pytestmark = pytest.mark.docker
+
+_LIMITS = Limits(timeout_s=120, memory="256m", cpus=1, pids=64)
+
+
+@pytest.fixture(scope="module")
+def client() -> Any:
+    return docker_sdk.from_env()
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    versions = os.environ.get("FC_PYTHON_VERSIONS", "3.11").split(",")
+    template = os.environ.get("FC_BASE_IMAGE", "python:{python}-slim-bookworm")
+    name = template.format(python=versions[0])
+    Docker(Path("/nonexistent")).image_id(name)
+    return name
+
+
+@pytest.fixture
+def docker(tmp_path: Path, client: Any) -> Iterator[Docker]:
+    home = tmp_path / "home"
+    yield Docker(home)
+    left = client.containers.list(all=True, filters={"label": f"org.formulacode.home={home}"})
+    for container in left:
+        container.remove(force=True)
+    assert left == []
+
+
+@pytest.fixture
+def target(client: Any) -> Iterator[str]:
+    """The name of an image to build, removed afterwards."""
+    name = f"formulacode-test/{uuid.uuid4().hex}"
+    yield f"{name}:tag"
+    for found in client.images.list(name):
+        for tag in found.tags:
+            client.images.remove(tag, force=True)
+
+
+def _run(docker: Docker, image: str, content: str, limits: Limits = _LIMITS, **more) -> Ended:
+    return docker.run(image, Script("check.sh", content, **more), limits)
+
+
+def _build(
+    docker: Docker, target: str, image: str, *scripts: str, labels: Mapping[str, str] | None = None
+) -> Ended | None:
+    named = [Script(f"{number}.sh", content) for number, content in enumerate(scripts)]
+    return docker.build(target, image, named, _LIMITS, labels or {})
+
+
+_CGROUP = "cat /sys/fs/cgroup/{} 2>/dev/null || cat /sys/fs/cgroup/{}"
+
+
+def test_limits_hold_inside(docker: Docker, image: str) -> None:
+    content = f"""
+        {_CGROUP.format("memory.max", "memory/memory.limit_in_bytes")}
+        {_CGROUP.format("pids.max", "pids/pids.max")}
+        grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status | cut -f2
+        ls /sys/class/net
+    """
+    lines = _run(docker, image, content).log.split()
+    assert lines == [str(256 << 20), "64", "0" * 16, "0" * 16, "1", "lo"]
+
+
+def test_too_much_memory_is_a_failure_and_no_time_out(docker: Docker, image: str) -> None:
+    ended = _run(docker, image, "python3 -c 'bytearray(1 << 30)'; exit $?")
+    assert (ended.ok, ended.timed_out) == (False, False)
+
+
+def test_a_build_has_network_and_three_capabilities(
+    docker: Docker, image: str, target: str
+) -> None:
+    content = "ls /sys/class/net; grep CapEff /proc/self/status | cut -f2"
+    ended = _build(docker, target, image, content)
+    assert ended is not None
+    assert set(ended.log.split()) >= {"eth0", f"{0b1011:016x}"}
+
+
+def test_the_host_is_not_visible(
+    docker: Docker, image: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GH_TOKENS", "very-secret")
+    ended = _run(docker, image, f"env; ls {tmp_path} /var/run/docker.sock; exit 0")
+    assert "very-secret" not in ended.log
+    assert ended.log.count("No such file") == 2
+
+
+def test_a_script_has_its_files_and_variables_and_leaves_output(docker: Docker, image: str) -> None:
+    content = 'mkdir $FC_OUTPUT/d; cat "$FC_INPUT/data" > $FC_OUTPUT/d/f; echo "$WORD"; exit 4'
+    ended = _run(docker, image, content, variables={"WORD": "a b"}, files={"data": b"\xff\0"})
+    assert (ended.name, ended.returncode, ended.log) == ("check.sh", 4, "a b\n")
+    assert ended.output == {"d/f": b"\xff\0"}
+
+
+def test_a_time_out_kills_the_container(docker: Docker, image: str, client: Any) -> None:
+    started = time.monotonic()
+    limits = Limits(timeout_s=2, memory="256m")
+    ended = _run(docker, image, "trap '' TERM; echo begun; sleep 600 & wait; sleep 600", limits)
+    assert ended.timed_out
+    assert not ended.ok
+    assert ended.log == "begun\n"
+    assert time.monotonic() - started < 60
+
+
+def test_a_failing_script_names_itself(docker: Docker, image: str, target: str) -> None:
+    ended = _build(docker, target, image, "echo one", "echo two; exit 7", "echo three")
+    assert ended is not None
+    assert (ended.name, ended.returncode, ended.ok) == ("1.sh", 7, False)
+    assert ended.log == "one\ntwo\n"
+    assert not docker.has(target)
+
+
+def test_the_end_of_a_long_log_is_kept(docker: Docker, image: str) -> None:
+    ended = _run(docker, image, "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo the end")
+    assert ended.log.endswith("x\nthe end\n")
+    assert len(ended.log) == 20_000
+
+
+def test_too_much_output_is_refused(docker: Docker, image: str) -> None:
+    with pytest.raises(PermanentError, match="64 MiB"):
+        _run(docker, image, f"truncate -s {OUTPUT_LIMIT * 1000} $FC_OUTPUT/big")
+
+
+def test_links_and_devices_are_no_output(docker: Docker, image: str) -> None:
+    content = "cd $FC_OUTPUT; ln -s /etc/passwd link; ln -s / dir; mkfifo pipe; echo 1 > '..a'"
+    assert _run(docker, image, content).output == {"..a": b"1\n"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["rm -r $FC_OUTPUT", "rm -r $FC_OUTPUT; ln -s /etc $FC_OUTPUT"],
+)
+def test_without_its_output_folder_a_script_has_none(
+    docker: Docker, image: str, content: str
+) -> None:
+    ended = _run(docker, image, content)
+    assert (ended.ok, ended.output) == (True, {})
+
+
+def test_what_a_build_left_is_no_output_of_a_run(docker: Docker, image: str, target: str) -> None:
+    planted = 'echo yes > "$FC_OUTPUT/verified"'
+    assert _build(docker, target, image, planted) is not None
+    assert _run(docker, target, "true").output == {}
+
+
+def test_an_image_is_built_once_for_all_who_ask(
+    docker: Docker, image: str, target: str, client: Any
+) -> None:
+    ended: list[Ended | None] = []
+    build = lambda: ended.append(_build(docker, target, image, f"mkdir {ROOT}; sleep 1"))  # noqa: E731
+    threads = [threading.Thread(target=build) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert sorted(one is None for one in ended) == [False, True, True]
+    assert client.images.get(target).id == docker.image_id(target)
+
+
+def test_an_image_has_no_input_and_no_label_of_its_maker(
+    docker: Docker, image: str, target: str, client: Any, tmp_path: Path
+) -> None:
+    _build(docker, target, image, f"mkdir {ROOT}", labels={"item": "a/b#1"})
+    labels = client.images.get(target).labels
+    assert labels["item"] == "a/b#1"
+    assert str(tmp_path) not in json.dumps(labels)
+    assert _run(docker, target, "ls /fc/input").log.split() == ["check.sh"]
+
+
+def test_an_image_that_is_nowhere_is_unavailable(docker: Docker) -> None:
+    with pytest.raises(UnavailableError, match="cannot be pulled"):
+        docker.image_id("127.0.0.1:1/none:none")
+    with pytest.raises(PermanentError):
+        _run(docker, "formulacode-test/none:none", "true")
+
+
+def test_no_daemon_is_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    docker = Docker(tmp_path)
+    assert not docker.answers()
+    with pytest.raises(UnavailableError):
+        docker.has("a:b")
+
+
+# What stays.
+
+
+def _orphans(client: Any, image: str, home: Path, pid: int, count: int = 1) -> Sequence[Any]:
+    labels = {"org.formulacode.home": str(home), "org.formulacode.pid": str(pid)}
+    return [client.containers.create(image, "true", labels=labels) for _ in range(count)]
+
+
+def test_only_containers_of_dead_processes_of_this_home_are_swept(
+    docker: Docker, image: str, client: Any, tmp_path: Path
+) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    home = tmp_path / "home"
+    _orphans(client, image, home, child.pid, 2)
+    kept = [
+        *_orphans(client, image, home, os.getpid()),
+        *_orphans(client, image, tmp_path / "other", child.pid),
+    ]
+    try:
+        assert docker.sweep() == 2
+        for container in kept:
+            container.reload()
+    finally:
+        for container in kept:
+            container.remove(force=True)
+
+
+def test_two_may_sweep_at_once(docker: Docker, image: str, client: Any, tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    _orphans(client, image, tmp_path / "home", child.pid, 6)
+    swept: list[int] = []
+    others = [Docker(tmp_path / "home") for _ in range(3)]
+    threads = [threading.Thread(target=lambda d=d: swept.append(d.sweep())) for d in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(swept) == 3
+
+
+def test_all_that_runs_can_be_killed(docker: Docker, image: str, tmp_path: Path) -> None:
+    failed: list[Exception | Ended] = []
+
+    def run() -> None:
+        try:
+            failed.append(_run(docker, image, "sleep 600"))
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    time.sleep(2)
+    docker.kill_all()
+    thread.join(60)
+    assert len(failed) == 1
+    assert not (isinstance(failed[0], Ended) and failed[0].ok)
+
+
+# Registries.
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """The address of a real registry on loopback."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    config = tmp_path / "registry.yml"
+    config.write_text(
+        "version: 0.1\nstorage: {filesystem: {rootdirectory: "
+        f"{tmp_path}/registry}}}}\nhttp: {{addr: '{address}'}}\n"
+    )
+    with subprocess.Popen(
+        ["docker-registry", "serve", str(config)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        host, _, port = address.partition(":")
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex((host, int(port))) == 0:
+                    break
+            time.sleep(0.1)
+        yield address
+        server.kill()
+
+
+def test_a_push_returns_the_digest_to_pull_by(
+    docker: Docker, image: str, registry: str, client: Any
+) -> None:
+    name = f"{registry}/formulacode/test"
+    try:
+        digest = docker.push(image, f"{name}:2026-01")
+        assert client.images.get_registry_data(f"{name}:2026-01").id == digest
+        assert client.images.get(f"{name}@{digest}").id == docker.image_id(image)
+    finally:
+        client.images.remove(f"{name}:2026-01")
+
+
+def test_an_absent_registry_is_transient(docker: Docker, image: str, client: Any) -> None:
+    with pytest.raises(TransientError, match="push of"):
+        docker.push(image, "127.0.0.1:1/formulacode/test:tag")
+    client.images.remove("127.0.0.1:1/formulacode/test:tag")
+
+
+def test_what_was_never_built_cannot_be_pushed(docker: Docker) -> None:
+    with pytest.raises(PermanentError):
+        docker.push("formulacode-test/none:none", "127.0.0.1:1/a:b")

@@ -1,0 +1,96 @@
+"""Settings: where they come from, what is refused, and that a refusal names the variable."""
+
+from pathlib import Path
+
+import pytest
+
+from fc_resources import settings
+from fc_resources.errors import UsageError
+from fc_resources.ledger import Ledger
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("FC_HOME", "FC_BASE_IMAGE", "FC_PYTHON_VERSIONS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_everything_is_under_one_absolute_home(tmp_path: Path) -> None:
+    found = settings.load()
+    assert found.fc_home == tmp_path / ".fc"
+    places = (found.warehouse, found.mirrors, found.published, found.scripts, found.uv_cache)
+    assert all(place.is_relative_to(found.fc_home) for place in places)
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("tokens.env").write_text("FC_CPUS=3\nFC_PIDS=9\nSOMETHING_ELSE=1\n")
+    monkeypatch.setenv("FC_CPUS", "4")
+    found = settings.load()
+    assert (found.fc_cpus, found.fc_pids) == (4, 9)
+
+
+def test_a_variable_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FC_HOME", "FC_OFFLINE_SOURCE", "FC_REGISTRY", "FC_CPUS"):
+        monkeypatch.setenv(name, "")
+    found = settings.load()
+    assert (found.fc_home.name, found.offline_source, found.fc_registry) == (".fc", None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FC_CPUS", "many"),
+        ("FC_CPUS", "0"),
+        ("FC_MEMORY", "4 GB"),
+        ("FC_SANDBOX", "host"),
+        ("FC_MAX_FAILED_SHARE", "nan"),
+        ("FC_PYTHON_VERSIONS", "3.11,2.7"),
+        ("FC_PYTHON_VERSIONS", ","),
+        ("FC_BASE_IMAGE", "python"),
+        ("FC_BASE_IMAGE", "{python}-{arch}"),
+        ("FC_LOCK_TIMEOUT_S", "-1"),
+    ],
+)
+def test_a_wrong_value_is_a_usage_error_on_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError) as caught:
+        settings.load()
+    assert str(caught.value).startswith(f"{name}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_python_versions_are_newest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FC_PYTHON_VERSIONS", "3.9, 3.11,3.10")
+    assert settings.load().python_versions == ["3.11", "3.10", "3.9"]
+
+
+def test_an_offline_folder_in_the_home_is_the_source(tmp_path: Path) -> None:
+    assert settings.load().offline_source is None
+    (tmp_path / ".fc" / "offline").mkdir(parents=True)
+    assert settings.load().offline_source == tmp_path / ".fc" / "offline"
+
+
+def test_a_home_that_cannot_be_written_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FC_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(UsageError, match=r"FC_HOME .* cannot be written"):
+        settings.load().make_home()
+
+
+def test_making_a_home_leaves_nothing_in_it(tmp_path: Path) -> None:
+    settings.load().make_home()
+    assert list((tmp_path / ".fc").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a b", "x[1]", "%20#é'"])
+def test_the_ledger_is_in_any_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setenv("FC_HOME", str(tmp_path / name))
+    Ledger(settings.load().ledger).check()
+    assert (tmp_path / name / "ledger.sqlite").is_file()
