@@ -236,6 +236,8 @@ def ui(port: int, host: str) -> None:
     from fc_assets import instance
 
     instance.prepare(settings)
+    # Notices of Dagster about itself, such as which of its commands is newer, are no news here.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
     program = Path(sys.executable).with_name("dagster")
     arguments = ["dev", "-m", "fc_assets.definitions", "-h", host, "-p", str(port)]
     os.execv(program, [str(program), *arguments])

@@ -8,7 +8,13 @@ import yaml
 from fc_resources.settings import Settings
 
 #: Folders of `dagster.yaml` that move along with FC_HOME.
-_PLACES = ("storage.sqlite", "local_artifact_storage.config", "compute_logs.config")
+_PLACES = (
+    "run_storage",
+    "event_log_storage",
+    "schedule_storage",
+    "local_artifact_storage",
+    "compute_logs",
+)
 _DEFAULT_HOME = Path(".fc")
 
 
@@ -32,9 +38,7 @@ def render(fc_home: Path) -> str:
     project = Path(__file__).parent.parent / "dagster.yaml"
     config = yaml.safe_load(project.read_text("utf-8"))
     for place in _PLACES:
-        section = config
-        for name in place.split("."):
-            section = section[name]
+        section = config[place]["config"]
         inside = Path(section["base_dir"]).relative_to(_DEFAULT_HOME)
         section["base_dir"] = str(fc_home / inside)
     return yaml.safe_dump(config, sort_keys=False)

@@ -4,10 +4,15 @@ The only module of the graph that touches a Dagster context.
 """
 
 import datetime
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
 
 from fc_assets import months, plan, work
 from fc_assets.options import Options
@@ -27,6 +32,14 @@ OWNER = "team:formulacode"
 def wanted(context: dg.AssetExecutionContext) -> list[datetime.date]:
     """The months this run was asked for."""
     return [datetime.date.fromisoformat(key) for key in context.partition_keys]
+
+
+def months_of_run(tags: Mapping[str, str]) -> list[datetime.date]:
+    """The months a run was launched for, from its tags: one, or a range."""
+    first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags[PARTITION_NAME_TAG]
+    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
+    end = months.following(datetime.date.fromisoformat(last))
+    return months.covering(datetime.date.fromisoformat(first), end)
 
 
 def metadata(table: Table) -> dict[str, Any]:
@@ -95,38 +108,31 @@ def run(
         run_id=context.run.run_id,
     )
     for month in outcome.months:
-        context.add_asset_metadata(
-            {
-                "items": month.total,
-                "done": month.done,
-                "skipped": month.skipped,
-                "failed": month.failed,
-                "unknown": month.unknown,
-                "dagster/partition_row_count": month.rows,
-                "seconds": round(month.seconds, 3),
-            },
-            asset_key=table.name,
-            partition_key=months.key(month.month),
-        )
-    for written in (table, *also):
-        context.add_asset_metadata(
-            {
-                "preview": dg.MetadataValue.md(
-                    preview(written, outcome.rows[written.name].batches())
-                )
-            },
-            asset_key=written.name,
-        )
+        key = months.key(month.month)
+        counters = {
+            "items": month.total,
+            "done": month.done,
+            "skipped": month.skipped,
+            "failed": month.failed,
+            "unknown": month.unknown,
+            "seconds": round(month.seconds, 3),
+        }
+        for written in (table, *also):
+            shown = runner.first_rows(written, month.month, _PREVIEW_ROWS)
+            context.add_asset_metadata(
+                {
+                    **counters,
+                    "dagster/partition_row_count": month.rows[written.name],
+                    "preview": dg.MetadataValue.md(preview(written, shown)),
+                },
+                asset_key=written.name,
+                partition_key=key,
+            )
     return outcome
 
 
-def preview(table: Table, batches: Iterable[Any]) -> str:
-    """The first rows without bulky columns as a Markdown table."""
-    rows: list[dict[str, Any]] = []
-    for batch in batches:
-        rows += batch.slice(0, _PREVIEW_ROWS - len(rows)).to_pylist()
-        if len(rows) >= _PREVIEW_ROWS:
-            break
+def preview(table: Table, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows without bulky columns as a Markdown table."""
     if not rows:
         return "no rows"
     lines = ["| " + " | ".join(table.preview) + " |", "|" + "---|" * len(table.preview)]

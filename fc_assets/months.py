@@ -10,8 +10,8 @@ from typing import Any
 
 from fc_resources.errors import UsageError
 
-#: GitHub's first full year of pull requests; nothing was merged through it earlier.
-FIRST = datetime.date(2010, 1, 1)
+#: ASV was first released in 2015: no repository had benchmarks for it earlier.
+FIRST = datetime.date(2015, 1, 1)
 
 
 def key(month: datetime.date) -> str:

@@ -76,7 +76,7 @@ class Month:
     done: int = 0
     failed: int = 0
     unknown: int = 0
-    rows: int = 0
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     example: str = ""
 
@@ -171,23 +171,34 @@ class Work:
             written=functools.partial(self._written, table, done),
         )
 
+    def first_rows(self, table: Table, month: datetime.date, most: int) -> list[Mapping[str, Any]]:
+        """Some rows of a month, to look at."""
+        rows: list[Mapping[str, Any]] = []
+        for batch in self._ungrouped(table, month):
+            rows += batch.slice(0, most - len(rows)).to_pylist()
+            if len(rows) == most:
+                break
+        return rows
+
     def _batches(self, table: Table, done: Sequence[datetime.date]) -> Iterator[pa.RecordBatch]:
         for month in done:
-            known = self.ledger.results(table.name, month)
-            yield from _grouped(self._fresh(table, month, known))
-            old = {k for k, r in known.items() if r.payload is None and r.row_count}
-            if old:
-                for batch in self.warehouse.read(table.name, [month]):
-                    rows = [row for row in batch.to_pylist() if key_of(row) in old]
-                    if rows:
-                        yield table.batch(rows)
+            yield from _grouped(self._ungrouped(table, month))
 
-    def _fresh(
-        self, table: Table, month: datetime.date, known: Mapping[str, Result]
-    ) -> Iterator[pa.RecordBatch]:
+    def _ungrouped(self, table: Table, month: datetime.date) -> Iterator[pa.RecordBatch]:
+        """Rows of a month: payloads of the ledger, then what only the warehouse still has."""
+        fresh = set()
         for key, payload in self.ledger.payloads(table.name, month):
-            if key in known:
-                yield _decode(payload, table)
+            fresh.add(key)
+            yield _decode(payload, table)
+        # Asked for after the payloads: what another run wrote and dropped meanwhile is in the
+        # warehouse by then, and what was already yielded is not taken twice.
+        known = self.ledger.results(table.name, month)
+        old = {k for k, r in known.items() if r.payload is None and r.row_count} - fresh
+        if old:
+            for batch in self.warehouse.read(table.name, [month]):
+                rows = [row for row in batch.to_pylist() if key_of(row) in old]
+                if rows:
+                    yield table.batch(rows)
 
     def _written(
         self, table: Table, done: Sequence[datetime.date], version: Sequence[tuple[int, int]]
@@ -224,10 +235,9 @@ class _MonthRun:
         current = {item.key: item.digest for item in items}
         for table in self._tables:
             self._ledger.keep_only(table.name, self._month, current)
-        usable = {} if force else self._usable()
+        usable = set() if force else self._usable()
         pending = [item for item in items if item.key not in usable]
         self._counters = Month(self._month, len(items), len(usable))
-        self._counters.rows = sum(usable.values())
         self._attempts = self._ledger.attempts(self._main.name, self._month)
         self._save({}, [], "running")
         self._pool(pending, do, concurrency)
@@ -239,11 +249,14 @@ class _MonthRun:
                 f"{c.done + c.skipped} of {c.total} items; run again with --resume to go on"
             )
         self._save({}, [], "failed" if self._counters.failed else "finished")
+        for table in self._tables:
+            known = self._ledger.results(table.name, self._month).values()
+            self._counters.rows[table.name] = sum(result.row_count for result in known)
         return self._counters
 
-    def _usable(self) -> dict[str, int]:
-        """Row counts of finished items whose rows are still in the ledger or the warehouse."""
-        counts: dict[str, int] = {}
+    def _usable(self) -> set[str]:
+        """Finished items whose rows are still in the ledger or the warehouse."""
+        finished: set[str] = set()
         lost: set[str] = set()
         stored = self._work.warehouse.tables if self._work.warehouse.path.exists() else dict
         written: dict[str, dict[datetime.date, int]] | None = None
@@ -255,8 +268,8 @@ class _MonthRun:
                 lost |= dropped - self._stored(table, written.get(table.name, {}))
             lost |= {key for key, result in known.items() if result.unknown}
             if table is self._main:
-                counts = {key: result.row_count for key, result in known.items()}
-        return {key: count for key, count in counts.items() if key not in lost}
+                finished = set(known)
+        return finished - lost
 
     def _stored(self, table: Table, written: Mapping[datetime.date, int]) -> set[str]:
         if self._month not in written:
@@ -311,7 +324,6 @@ class _MonthRun:
                     for table, result in encoded.items():
                         results[table].append(result)
                     self._counters.done += 1
-                    self._counters.rows += len(answer.rows)
                     if answer.unknown:
                         self._counters.unknown += 1
                         failures.append(self._failure(item, TransientError(answer.unknown)))

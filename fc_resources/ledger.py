@@ -22,6 +22,8 @@ from fc_resources.errors import TransientError, UsageError
 _FORMAT = 1
 _METADATA = sa.MetaData()
 _KEY = ("table_name", "month", "item")
+#: Execution option of transactions that only read.
+_READS = "fc_reads"
 
 
 def _now() -> datetime.datetime:
@@ -147,8 +149,7 @@ class Ledger:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         engine = sa.create_engine(self.url, connect_args={"timeout": self._timeout_s})
         event.listen(engine, "connect", _tune_sqlite)
-        # Take the write lock at BEGIN: upgrading a read lock later can fail under contention.
-        event.listen(engine, "begin", lambda con: con.exec_driver_sql("BEGIN IMMEDIATE"))
+        event.listen(engine, "begin", _begin_sqlite)
         with self._translated(), engine.begin() as con:
             _METADATA.create_all(con)
             found = con.scalar(sa.select(sa.func.max(_format.c.version)))
@@ -181,9 +182,16 @@ class Ledger:
         with self._translated(), self._engine.begin() as con:
             yield con
 
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        """A consistent look that neither waits for writers nor makes them wait."""
+        with self._translated(), self._engine.connect() as con:
+            con.execution_options(**{_READS: True})
+            yield con
+
     def check(self) -> None:
         """Open and read it; `UsageError` when it is damaged or newer than this code."""
-        with self._begin() as con:
+        with self._read() as con:
             con.execute(sa.select(sa.func.count()).select_from(_hook_cache))
             con.execute(sa.select(sa.func.count()).select_from(_progress))
 
@@ -192,7 +200,7 @@ class Ledger:
         has = sa.case((_hook_cache.c.payload.is_(None), sa.null()), else_=b"").label("payload")
         columns = [_hook_cache.c[f.name] for f in dataclasses.fields(Result) if f.name != "payload"]
         query = sa.select(*columns, has).where(*_of(_hook_cache, table, month))
-        with self._begin() as con:
+        with self._read() as con:
             return {row.item: Result(**row._mapping) for row in con.execute(query)}
 
     def payloads(self, table: str, month: datetime.date) -> Iterator[tuple[str, bytes]]:
@@ -205,7 +213,7 @@ class Ledger:
                 .order_by(c.item)
                 .limit(500)
             )
-            with self._begin() as con:
+            with self._read() as con:
                 found = con.execute(query).all()
             if not found:
                 return
@@ -276,7 +284,7 @@ class Ledger:
         query = sa.select(
             sa.func.count(), sa.func.coalesce(sa.func.max(_hook_cache.c.seq), 0)
         ).where(*_of(_hook_cache, table, month))
-        with self._begin() as con:
+        with self._read() as con:
             count, last = con.execute(query).one()
         return count, last
 
@@ -298,7 +306,7 @@ class Ledger:
 
     def progress(self) -> dict[tuple[str, datetime.date], Progress]:
         """Where every month of every table stands."""
-        with self._begin() as con:
+        with self._read() as con:
             rows = con.execute(sa.select(_progress)).mappings().all()
         names = [field.name for field in dataclasses.fields(Progress)]
         return {
@@ -313,7 +321,7 @@ class Ledger:
         query = sa.select(_failures).order_by(_failures.c.failed_at.desc())
         if table is not None:
             query = query.where(_failures.c.table_name == table)
-        with self._begin() as con:
+        with self._read() as con:
             rows: Sequence[Any] = con.execute(query).all()
         return [
             Failure(r.item, r.kind, r.error, r.traceback, r.attempts, r.table_name, r.month)
@@ -323,7 +331,7 @@ class Ledger:
     def attempts(self, table: str, month: datetime.date) -> dict[str, int]:
         """How often each failed item of a month was tried in earlier runs."""
         query = sa.select(_failures.c.item, _failures.c.attempts)
-        with self._begin() as con:
+        with self._read() as con:
             rows = con.execute(query.where(*_of(_failures, table, month)))
             return {row.item: row.attempts for row in rows}
 
@@ -349,6 +357,12 @@ def _failure_row(
         "month": month,
         "failed_at": now,
     }
+
+
+def _begin_sqlite(con: sa.Connection) -> None:
+    """Writers take the write lock at once: upgrading a read lock later can fail for ever."""
+    reads = con.get_execution_options().get(_READS, False)
+    con.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _tune_sqlite(connection: sqlite3.Connection, _: Any) -> None:

@@ -211,9 +211,16 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
+@functools.cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """One database in memory for the process; a query takes a cursor of it."""
+    return duckdb.connect(config={"threads": min(2, os.cpu_count() or 1), "memory_limit": "512MB"})
+
+
 def _connect() -> duckdb.DuckDBPyConnection:
-    con = duckdb.connect(config={"threads": min(2, os.cpu_count() or 1)})
+    con = _database().cursor()
     con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET enable_progress_bar = false")
     return con
 
 

@@ -15,9 +15,9 @@ _ZONES = st.integers(-12 * 60, 14 * 60).map(
     lambda minutes: datetime.timezone(datetime.timedelta(minutes=minutes))
 )
 _MOMENTS = st.datetimes(
-    datetime.datetime(2010, 1, 2), datetime.datetime(2035, 12, 30), timezones=_ZONES
+    datetime.datetime(2015, 1, 2), datetime.datetime(2035, 12, 30), timezones=_ZONES
 )
-_MONTHS = st.dates(datetime.date(2010, 1, 1), datetime.date(2026, 10, 31)).map(
+_MONTHS = st.dates(datetime.date(2015, 1, 1), datetime.date(2026, 10, 31)).map(
     lambda day: day.replace(day=1)
 )
 
@@ -43,7 +43,7 @@ def test_our_window_is_dagsters(month: datetime.date) -> None:
 
 
 @hypothesis.given(
-    st.dates(datetime.date(2010, 1, 1), datetime.date(2026, 10, 31)), st.integers(1, 800)
+    st.dates(datetime.date(2015, 1, 1), datetime.date(2026, 10, 31)), st.integers(1, 800)
 )
 def test_covering_is_the_fewest_whole_months(start: datetime.date, days: int) -> None:
     end = min(start + datetime.timedelta(days), datetime.date(2026, 11, 1))
@@ -85,7 +85,7 @@ def test_an_empty_or_reversed_range_is_refused() -> None:
 
 
 def test_a_range_beyond_the_partitions_is_refused() -> None:
-    for start, end in (("2009-12-31", "2010-02-01"), ("2026-01-01", "2226-01-01")):
+    for start, end in (("2014-12-31", "2015-02-01"), ("2026-01-01", "2226-01-01")):
         with pytest.raises(UsageError, match="months go from"):
             months.covering(datetime.date.fromisoformat(start), datetime.date.fromisoformat(end))
 

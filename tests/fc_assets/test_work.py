@@ -311,6 +311,15 @@ def test_two_runs_at_once_converge_whoever_writes_last(bench: Bench) -> None:
     assert bench.stored() == {"a": 1, "bb": 2, "ccc": 3, "dddd": 4}
 
 
+def test_rows_that_another_run_writes_meanwhile_come_once(bench: Bench) -> None:
+    late = bench.run(["a", "bb"], write=False).rows["numbers"]
+    batches = bench.work._ungrouped(NUMBERS, JANUARY)
+    first = next(iter(batches)).to_pylist()
+    bench.warehouse.replace("numbers", late)
+    rest = [row for batch in batches for row in batch.to_pylist()]
+    assert sorted(row["repo"] for row in first + rest) == ["a", "bb"]
+
+
 def _die_in_the_middle(home: Path) -> None:
     def do(name: str) -> work.Answer:
         if name == "stop":
