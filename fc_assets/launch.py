@@ -5,6 +5,7 @@ What is left to do is `plan`'s, how items run is `work`'s; here are order, progr
 
 import contextlib
 import datetime
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ from fc_resources.ledger import Ledger
 from fc_resources.settings import Settings
 
 _JOB = "__ASSET_JOB"
-_POLL_S = 0.2
+_POLL_S = 0.5
 
 
 class Launcher:
@@ -36,24 +37,55 @@ class Launcher:
         self._settings = settings
         self._options = options
         self._console = console
-        self._resources = definitions.build_resources(settings)
-        self._defs = definitions.build_defs(self._resources)
-        self._ledger: Ledger = self._resources["ledger"]
+        self._ledger = Ledger(settings.ledger)
 
     def run(
         self, stages: Sequence[int], wanted: Sequence[datetime.date], *, resume: bool
     ) -> list[Report]:
         """Materialize; with `resume`, only months of which something is left to do."""
-        reports = []
+        reports = [Report(stage, list(wanted)) for stage in stages]
         with dg.DagsterInstance.get() as instance, self._progress() as bars:
-            for stage in stages:
-                report = Report(stage, list(wanted))
-                reports.append(report)
-                with self._bar(bars, stage, wanted):
-                    self._stage(instance, report, resume)
+            done = self._together(instance, bars, reports, resume)
+            for report in reports[done:]:
                 if interrupts.STOP.is_set():
                     break
+                with self._bar(bars, report.stage, wanted):
+                    self._stage(instance, report, resume)
         return reports
+
+    def _together(
+        self,
+        instance: dg.DagsterInstance,
+        bars: rich.progress.Progress,
+        reports: Sequence[Report],
+        resume: bool,
+    ) -> int:
+        """Run the cheap stages at the beginning in one run, if all their months have to.
+
+        How many stages that were; none when the run failed, so that each is then run by itself
+        and says what it can do.
+        """
+        cheap = [report for report in reports if plan.is_cheap(report.stage)]
+        states = self._ledger.progress()
+        stages = [report.stage for report in cheap]
+        asked = cheap[0].asked if cheap else []
+        given = {s: plan.parameters(s, self._options, self._settings) for s in stages}
+        for stage, month in itertools.product(stages, asked):
+            lacking = plan.missing(stage, month, states)
+            if lacking is not None and lacking.stage not in stages:
+                return 0
+            if resume and plan.left(stage, month, states, given[stage]) is None:
+                return 0
+        if len(cheap) < 2:
+            return 0
+        with contextlib.ExitStack() as stack:
+            for report in cheap:
+                stack.enter_context(self._bar(bars, report.stage, report.asked))
+            if self._launch(instance, stages, asked) is not None:
+                return 0
+        for report in cheap:
+            report.ran = report.asked
+        return len(cheap)
 
     def _stage(self, instance: dg.DagsterInstance, report: Report, resume: bool) -> None:
         stage, states = report.stage, self._ledger.progress()
@@ -69,11 +101,11 @@ class Launcher:
             elif not resume or plan.left(stage, month, states, given) is not None:
                 ready.append(month)
         for group in _groups(ready, lambda month: plan.is_light(stage, month, states)):
-            problem = self._launch(instance, stage, group)
+            problem = self._launch(instance, [stage], group)
             if problem is not None and len(group) > 1 and not interrupts.STOP.is_set():
                 # One bad month must not keep the others from being written; what was computed
                 # is in the ledger, so running them one by one repeats only what failed.
-                found = [self._launch(instance, stage, [month]) for month in group]
+                found = [self._launch(instance, [stage], [month]) for month in group]
                 report.problems += [problem for problem in found if problem is not None]
             elif problem is not None:
                 report.problems.append(problem)
@@ -82,12 +114,15 @@ class Launcher:
                 return
 
     def _launch(
-        self, instance: dg.DagsterInstance, stage: int, group: Sequence[datetime.date]
+        self,
+        instance: dg.DagsterInstance,
+        stages: Sequence[int],
+        group: Sequence[datetime.date],
     ) -> str | None:
         """One Dagster run; why it failed, or None."""
         first, last = months.key(group[0]), months.key(group[-1])
         tags = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
-        result = self._defs.resolve_job_def(_JOB).execute_in_process(
+        result = definitions.defs.resolve_job_def(_JOB).execute_in_process(
             run_config={
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 "resources": {"options": {"config": _given(self._options)}},
@@ -95,7 +130,7 @@ class Launcher:
             instance=instance,
             partition_key=first if first == last else None,
             tags=None if first == last else tags,
-            asset_selection=[dg.AssetKey(t.name) for t in TABLES if t.stage == stage],
+            asset_selection=[dg.AssetKey(t.name) for t in TABLES if t.stage in stages],
             raise_on_error=False,
         )
         return None if result.success else _problem(result)

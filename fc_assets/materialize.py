@@ -118,11 +118,12 @@ def run(
             "seconds": round(month.seconds, 3),
         }
         for written in (table, *also):
-            shown = runner.first_rows(written, month.month, _PREVIEW_ROWS)
+            count = month.rows[written.name]
+            shown = runner.first_rows(written, month.month, _PREVIEW_ROWS) if count else []
             context.add_asset_metadata(
                 {
                     **counters,
-                    "dagster/partition_row_count": month.rows[written.name],
+                    "dagster/partition_row_count": count,
                     "preview": dg.MetadataValue.md(preview(written, shown)),
                 },
                 asset_key=written.name,

@@ -87,6 +87,11 @@ def missing(stage: int, month: datetime.date, states: States) -> Table | None:
     return None
 
 
+def is_cheap(stage: int) -> bool:
+    """Whether the stage takes many months in one run."""
+    return stage not in _COSTLY
+
+
 def is_light(stage: int, month: datetime.date, states: States) -> bool:
     """Whether a month may share a run with its neighbours: a cheap stage, or nothing to work on."""
     work = _COSTLY.get(stage)

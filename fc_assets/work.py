@@ -132,27 +132,16 @@ class Work:
         was finished is kept.
         """
         tables, counters = (table, *also), []
+        # As of now: what the inputs were loaded from cannot be newer than what is recorded.
+        states = self.ledger.progress()
         with interrupts.graceful():
             for month, items in work:
-                run = _MonthRun(self, tables, month, run_id, self._inputs(reads, given, month))
+                inputs = _inputs(reads, given or {}, month, states)
+                run = _MonthRun(self, tables, month, run_id, inputs)
                 counters.append(run.finish(items, do, concurrency, force))
         self._refuse_failures(table, counters)
         done = [counter.month for counter in counters]
         return Outcome({t.name: self._rows(t, done) for t in tables}, counters)
-
-    def _inputs(
-        self, reads: Sequence[Table], given: Mapping[str, str] | None, month: datetime.date
-    ) -> dict[str, str]:
-        """Versions of what the month is computed from; `UsageError` for a month not written."""
-        progress, versions = self.ledger.progress(), dict(given or {})
-        for table in reads:
-            state = progress.get((table.name, month))
-            if state is None or state.version is None:
-                raise UsageError(
-                    f"{table.name} has no {months.label(month)} yet; run stage {table.stage} first"
-                )
-            versions[table.name] = state.version
-        return versions
 
     def _refuse_failures(self, table: Table, counters: Sequence[Month]) -> None:
         for c in counters:
@@ -204,9 +193,28 @@ class Work:
         self, table: Table, done: Sequence[datetime.date], version: Sequence[tuple[int, int]]
     ) -> None:
         for month, (_, last_seq) in zip(done, version, strict=True):
-            known = self.ledger.results(table.name, month)
+            # Only what was written: another run may have recorded more since.
+            known = self.ledger.results(table.name, month, last_seq)
             content = digest(sorted((key, result.result) for key, result in known.items()))
             self.ledger.mark_written(table.name, month, last_seq, content, "written")
+
+
+def _inputs(
+    reads: Sequence[Table],
+    given: Mapping[str, str],
+    month: datetime.date,
+    states: Mapping[tuple[str, datetime.date], Progress],
+) -> dict[str, str]:
+    """Versions of what the month is computed from; `UsageError` for a month not written."""
+    versions = dict(given)
+    for table in reads:
+        state = states.get((table.name, month))
+        if state is None or state.version is None:
+            raise UsageError(
+                f"{table.name} has no {months.label(month)} yet; run stage {table.stage} first"
+            )
+        versions[table.name] = state.version
+    return versions
 
 
 class _MonthRun:

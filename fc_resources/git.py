@@ -18,6 +18,7 @@ from fc_resources.errors import PermanentError, TransientError, UnavailableError
 _SHA = re.compile(r"[0-9a-f]{40}")
 _NAME = re.compile(r"(?!-)(?!\.+$)[A-Za-z0-9._-]{1,100}")
 _MAX_DIFF_BYTES = 16 * 1024 * 1024
+_MAX_PACK_BYTES = 2 * 1024 * 1024 * 1024
 _GONE = re.compile(
     rb"not our ref|not found|does not exist in|bad object|bad revision|not a tree object", re.I
 )
@@ -198,12 +199,11 @@ class Mirror:
     def pack(self, wanted: str, known: str | None) -> bytes:
         """A pack with all objects of `wanted`'s history that `known`'s does not have."""
         revisions = f"{_checked(wanted)}\n" + (f"^{_checked(known)}\n" if known else "")
-        done = self._run(
-            "pack-objects", "--revs", "--stdout", "--quiet", "--delta-base-offset",
-            stdin=revisions.encode(),
-        )  # fmt: skip
+        command = ("pack-objects", "--revs", "--stdout", "--quiet", "--delta-base-offset")
+        done = self._run(*command, stdin=revisions.encode(), output_limit=_MAX_PACK_BYTES)
         if done.truncated:
-            raise PermanentError(f"the history of {self._label} is too large to be packed")
+            limit = f"{_MAX_PACK_BYTES >> 20} MiB"
+            raise PermanentError(f"the history of {self._label} packs to more than {limit}")
         return done.stdout
 
     @property
@@ -216,10 +216,14 @@ class Mirror:
         check: bool = True,
         stdin: bytes | None = None,
         env: Mapping[str, str] | None = None,
+        output_limit: int = process.OUTPUT_LIMIT,
     ) -> process.Completed:
-        command = _git("-C", self.path, *arguments)
         done = process.run(
-            command, timeout_s=self._timeout_s, env={**_environment(), **(env or {})}, stdin=stdin
+            _git("-C", self.path, *arguments),
+            timeout_s=self._timeout_s,
+            env={**_environment(), **(env or {})},
+            stdin=stdin,
+            output_limit=output_limit,
         )
         if done.timed_out:
             raise TransientError(f"git in {self._label} took > {self._timeout_s:g} s")

@@ -195,11 +195,18 @@ class Ledger:
             con.execute(sa.select(sa.func.count()).select_from(_hook_cache))
             con.execute(sa.select(sa.func.count()).select_from(_progress))
 
-    def results(self, table: str, month: datetime.date) -> dict[str, Result]:
-        """Finished items of a month without their payloads' bytes (`b""` stands for some)."""
+    def results(
+        self, table: str, month: datetime.date, last_seq: int | None = None
+    ) -> dict[str, Result]:
+        """Finished items of a month without their payloads' bytes (`b""` stands for some).
+
+        With `last_seq` only what was recorded up to then, as `version` told.
+        """
         has = sa.case((_hook_cache.c.payload.is_(None), sa.null()), else_=b"").label("payload")
         columns = [_hook_cache.c[f.name] for f in dataclasses.fields(Result) if f.name != "payload"]
         query = sa.select(*columns, has).where(*_of(_hook_cache, table, month))
+        if last_seq is not None:
+            query = query.where(_hook_cache.c.seq <= last_seq)
         with self._read() as con:
             return {row.item: Result(**row._mapping) for row in con.execute(query)}
 

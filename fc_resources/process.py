@@ -33,7 +33,8 @@ _PASSED = (
     "https_proxy",
     "no_proxy",
 )
-_OUTPUT_LIMIT = 64 * 1024 * 1024
+#: What is kept of a program's output unless the caller expects more, in bytes.
+OUTPUT_LIMIT = 64 * 1024 * 1024
 
 _running: set[int] = set()
 _running_lock = threading.Lock()
@@ -41,7 +42,7 @@ _running_lock = threading.Lock()
 
 @dataclasses.dataclass(frozen=True)
 class Completed:
-    """How a program ended; `stdout` and `stderr` are bytes, cut at 64 MiB (`truncated`)."""
+    """How a program ended; `stdout` and `stderr` are bytes, cut at a limit (`truncated`)."""
 
     returncode: int
     stdout: bytes
@@ -72,6 +73,7 @@ def run(
     env: Mapping[str, str],
     cwd: Path | None = None,
     stdin: bytes | None = None,
+    output_limit: int = OUTPUT_LIMIT,
 ) -> Completed:
     """Run `command` (no shell) to its end or to the limit; never raises for the program's failure.
 
@@ -105,8 +107,8 @@ def run(
         for stream in (out, err):
             size = stream.seek(0, os.SEEK_END)
             stream.seek(0)
-            truncated = truncated or size > _OUTPUT_LIMIT
-            texts.append(stream.read(_OUTPUT_LIMIT))
+            truncated = truncated or size > output_limit
+            texts.append(stream.read(output_limit))
     return Completed(child.returncode, texts[0], texts[1], timed_out, truncated)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,6 +16,7 @@ from fc_resources.ledger import Ledger
 from tests import samples
 
 _RANGE = ("--start-date", "2026-01-01", "--end-date", "2026-03-01")
+_MANIFEST = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
 #: What differs between two runs that did the same: times and what was printed meanwhile.
 _VOLATILE = ("seconds", "log", "benchmarks", "checks", "image")
 
@@ -121,15 +123,21 @@ def test_two_runs_of_the_same_months_at_once_converge(tmp_path: Path, undisturbe
 
 
 @pytest.mark.docker
-def test_the_demo_builds_and_verifies_containers(tmp_path: Path) -> None:
+def test_the_demo_builds_verifies_and_pushes_containers(tmp_path: Path, registry: str) -> None:
     docker = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")}
     if "FC_PYTHON_VERSIONS" in os.environ:
         docker["FC_PYTHON_VERSIONS"] = os.environ["FC_PYTHON_VERSIONS"]
-    done = samples.fc_data(tmp_path / "home", "demo", **docker)
+    done = samples.fc_data(tmp_path / "home", "demo", FC_REGISTRY=f"{registry}/fc", **docker)
     assert done.returncode == 0, done.stderr
     tables = samples.tables(tmp_path / "home" / "demo")
     containers = tables["candidate_containers"]
     assert len(containers) == len(tables["candidate_prs"]) >= 8
     assert {row["sandbox"] for row in containers} == {"docker"}
     assert len({row["image"] for row in containers}) == len(containers)
-    assert {row["image_name"] for row in tables["formulacode"]} <= {r["image"] for r in containers}
+    records = tables["formulacode"]
+    assert len(records) >= 8
+    for record in records:
+        assert record["image_name"].startswith(f"{registry}/fc/formulacode-wordmill:")
+        name, digest = record["image_name"].partition("/")[2].split(":")[0], record["image_digest"]
+        manifest = httpx.get(f"http://{registry}/v2/{name}/manifests/{digest}", headers=_MANIFEST)
+        assert manifest.status_code == 200

@@ -2,6 +2,7 @@
 
 import datetime
 import functools
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from fc_resources.sandbox import Limits
 from fc_resources.settings import Settings
 from fc_resources.uv import Uv
 from fc_resources.warehouse import Rows
+
+_log = logging.getLogger(__name__)
 
 _PRS = ["partition_month", "owner", "repo", "issue_number", "merged_at", "merge_commit_sha"]
 _ENVIRONMENT = [
@@ -137,14 +140,18 @@ def builder(settings: Settings, docker: Docker, uv: Uv, candidates: Sequence[Can
     """
     bounds = limits(settings, settings.fc_build_timeout_s)
     process = ProcessBuilder(settings.sandboxes, bounds)
+    trusted = all(sample.ships(c.owner, c.repo, c.sha) for c in candidates)
     if settings.fc_sandbox == "process":
+        if not trusted:
+            _log.warning(
+                "FC_SANDBOX=process: the code of these repositories runs on this machine as you, "
+                "with your files in reach; do this only where nothing can be lost"
+            )
         return process
     if settings.fc_sandbox != "none" and docker.answers():
         docker.sweep()
         return DockerBuilder(docker, settings.fc_base_image, uv.version, bounds)
-    if settings.fc_sandbox == "auto" and all(
-        sample.ships(c.owner, c.repo, c.sha) for c in candidates
-    ):
+    if settings.fc_sandbox == "auto" and trusted:
         return process
     raise UnavailableError(
         "no Docker daemon answers, and stages 6 and 7 need one: start Docker, or set "

@@ -5,7 +5,6 @@ What the scripts of a build do is tested with `fc_assets.candidate_containers`.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -267,32 +266,6 @@ def test_all_that_runs_can_be_killed(docker: Docker, image: str, tmp_path: Path)
 
 
 # Registries.
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[str]:
-    """The address of a real registry on loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    config = tmp_path / "registry.yml"
-    config.write_text(
-        "version: 0.1\nstorage: {filesystem: {rootdirectory: "
-        f"{tmp_path}/registry}}}}\nhttp: {{addr: '{address}'}}\n"
-    )
-    with subprocess.Popen(
-        ["docker-registry", "serve", str(config)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as server:
-        host, _, port = address.partition(":")
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex((host, int(port))) == 0:
-                    break
-            time.sleep(0.1)
-        yield address
-        server.kill()
 
 
 def test_a_push_returns_the_digest_to_pull_by(
