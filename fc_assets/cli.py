@@ -85,6 +85,7 @@ def _range(
     **choices: Any,
 ) -> int:
     """Check everything that can be checked before anything is written, then run."""
+    # Imported where needed, here and below: a usage error or a no-op does not wait for Dagster.
     from fc_assets import months, options
     from fc_assets.tables import STAGES
 
@@ -109,7 +110,7 @@ def _range(
     if dry_run:
         _dry_run(settings, chosen, numbers, wanted)
         return 0
-    return _run(settings, chosen, numbers, wanted, resume)
+    return _run(settings, chosen, numbers, wanted, resume and not chosen.force)
 
 
 def _run(
@@ -206,9 +207,12 @@ def demo() -> int:
     from fc_assets.tables import STAGES
     from fc_resources.docker import Docker
 
+    same = f"FC_HOME={home}"
     if "FC_PYTHON_VERSIONS" not in os.environ and not Docker(home).answers():
         # The process sandbox has this interpreter and no other.
-        os.environ["FC_PYTHON_VERSIONS"] = f"{sys.version_info.major}.{sys.version_info.minor}"
+        minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+        os.environ["FC_PYTHON_VERSIONS"] = minor
+        same += f" FC_PYTHON_VERSIONS={minor}"
     settings = settings_module.current()
     sample.unpack(home / "offline")
     days = [datetime.date(2026, 1, 1), datetime.date(2026, 2, 1)]
@@ -217,7 +221,7 @@ def demo() -> int:
         path = settings.published / f"formulacode@{months.label(month)}.parquet"
         if path.exists():
             click.echo(f"published: {path}")
-    click.echo(f"look at it: FC_HOME={home} {sys.argv[0]} ui")
+    click.echo(f"look at it: {same} {sys.argv[0]} ui")
     return code
 
 

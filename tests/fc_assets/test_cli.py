@@ -155,6 +155,17 @@ def test_resume_runs_only_months_with_something_left(tmp_path: Path) -> None:
     assert len(samples.tables(home)["pr_classifications"]) == 2
 
 
+def test_force_runs_finished_months_even_with_resume(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    source = samples.write(tmp_path / "prs.parquet", [samples.pull_request()])
+    arguments = (*_JANUARY, "--offline-source", source, "--stage", 1)
+    samples.fc_data(home, *arguments)
+    done = samples.fc_data(home, *arguments, "--resume", "--force")
+    assert done.returncode == 0, done.stderr
+    [state] = Ledger(f"sqlite:///{home / 'ledger.sqlite'}").progress().values()
+    assert (state.done, state.skipped) == (1, 0)
+
+
 def test_a_stage_without_its_upstream_says_which_to_run(tmp_path: Path) -> None:
     home = samples.home_with_sample(tmp_path / "home")
     done = samples.fc_data(home, *_JANUARY, "--stage", 3)
