@@ -10,6 +10,7 @@ import dagster as dg
 
 from fc_assets import materialize
 from fc_assets.tables import TABLES, Table
+from fc_resources.ledger import Ledger
 from fc_resources.warehouse import PARTITION, Warehouse
 
 
@@ -28,10 +29,17 @@ def _checks(table: Table) -> dg.AssetChecksDefinition:
 
     @dg.multi_asset_check(specs=specs, name=f"{table.name}_checks")
     def check(
-        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+        context: dg.AssetCheckExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        ledger: dg.ResourceParam[Ledger],
     ) -> Iterator[dg.AssetCheckResult]:
         wanted = materialize.months_of_run(context.run.tags)
-        for name, found in violations(table, wanted, warehouse).items():
+        broken = violations(table, wanted, warehouse)
+        if any(broken.values()):
+            # Dagster stops this run; the ledger stops every other that would build on it.
+            for month in wanted:
+                ledger.mark_refused(table.name, month)
+        for name, found in broken.items():
             yield dg.AssetCheckResult(
                 passed=not found, check_name=name, asset_key=table.name, metadata={"rows": found}
             )

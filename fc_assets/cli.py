@@ -125,6 +125,8 @@ def _run(
     ledger.check()
     from fc_assets import plan, report
 
+    # Without its warehouse the ledger's word that all is written counts for nothing.
+    resume = resume and settings.warehouse.exists()
     if resume and plan.nothing_left(stages, wanted, ledger.progress(), options, settings):
         reports = [report.Report(stage, wanted) for stage in stages]
     else:
@@ -196,24 +198,28 @@ def _states(settings: Settings) -> Any:
 @cli.command()
 def demo() -> int:
     """Run all seven stages on the sample history that ships with the project."""
-    home = _demo_home(settings_module.load())
-    os.environ["FC_HOME"] = str(home)
-    os.environ.pop("FC_OFFLINE_SOURCE", None)
-    settings_module.current.cache_clear()
-    settings_module.load().make_home()
-
     from fc_assets import months, sample
     from fc_assets.options import Options
     from fc_assets.tables import STAGES
     from fc_resources.docker import Docker
 
-    same = f"FC_HOME={home}"
+    # A home, a source and targets of its own: sample rows never mix with real ones.
+    given = settings_module.load()
+    home = given.fc_home / "demo"
+    same = {"FC_HOME": str(home), "FC_OFFLINE_SOURCE": str(home / "offline")}
+    own: dict[str, Any] = {
+        "fc_home": home,
+        "fc_offline_source": home / "offline",
+        "fc_sandbox": "auto",
+        "fc_registry": None,
+    }
     if "FC_PYTHON_VERSIONS" not in os.environ and not Docker(home).answers():
         # The process sandbox has this interpreter and no other.
         minor = f"{sys.version_info.major}.{sys.version_info.minor}"
-        os.environ["FC_PYTHON_VERSIONS"] = minor
-        same += f" FC_PYTHON_VERSIONS={minor}"
-    settings = settings_module.current()
+        same["FC_PYTHON_VERSIONS"] = own["fc_python_versions"] = minor
+    settings = given.model_copy(update=own)
+    settings_module.use(settings)
+    settings.make_home()
     sample.unpack(home / "offline")
     days = [datetime.date(2026, 1, 1), datetime.date(2026, 2, 1)]
     code = _run(settings, Options(), sorted(STAGES), days, resume=False)
@@ -221,13 +227,11 @@ def demo() -> int:
         path = settings.published / f"formulacode@{months.label(month)}.parquet"
         if path.exists():
             click.echo(f"published: {path}")
-    click.echo(f"look at it: {same} {sys.argv[0]} ui")
+    if "FC_OFFLINE_SOURCE" not in os.environ and given.fc_offline_source is None:
+        del same["FC_OFFLINE_SOURCE"]  # found in the home anyway
+    variables = " ".join(f"{name}={value}" for name, value in same.items())
+    click.echo(f"look at it: {variables} {sys.argv[0]} ui")
     return code
-
-
-def _demo_home(settings: Settings) -> Path:
-    """A home of its own: sample rows never mix with real ones."""
-    return settings.fc_home / "demo"
 
 
 @cli.command()

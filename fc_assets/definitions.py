@@ -48,14 +48,15 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     """The outside world of one home."""
     ledger = Ledger(settings.ledger)
     warehouse = Warehouse(settings.warehouse, settings.fc_lock_timeout_s)
+    runner = work.Work(ledger, warehouse, settings.fc_max_failed_share)
     docker = Docker(settings.fc_home)
     interrupts.kill_with(docker.kill_all)
     return {
         "settings": settings,
         "ledger": ledger,
         "warehouse": warehouse,
-        "io_manager": WarehouseIOManager(warehouse),
-        "runner": work.Work(ledger, warehouse, settings.fc_max_failed_share),
+        "io_manager": WarehouseIOManager(warehouse, runner.before_load),
+        "runner": runner,
         "mirrors": Mirrors(settings.mirrors, timeout_s=settings.fc_git_timeout_s),
         "uv": Uv(settings.uv_cache),
         "docker": docker,

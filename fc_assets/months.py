@@ -66,12 +66,12 @@ def covering(start: datetime.date, end: datetime.date) -> list[datetime.date]:
     if start >= end:
         raise UsageError(f"start date {start} is not before end date {end}")
     last = month_of(datetime.datetime.now(datetime.UTC))
+    if start < FIRST or end > following(last):
+        raise UsageError(f"months go from {label(FIRST)} to {label(last)}")
     months, month = [], start.replace(day=1)
     while month < end:
         months.append(month)
         month = following(month)
-    if months[0] < FIRST or months[-1] > last:
-        raise UsageError(f"months go from {label(FIRST)} to {label(last)}")
     return months
 
 

@@ -7,6 +7,7 @@ does not know Dagster, so that finding nothing to do takes no longer than it has
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
 
+from fc_assets.candidate_containers import stock
 from fc_assets.candidate_prs.rules import EXTRACTOR
 from fc_assets.options import Options
 from fc_assets.packages import RESOLVER
@@ -19,6 +20,7 @@ from fc_assets.tables import (
     PULL_REQUESTS,
     REPOSITORIES,
     STAGES,
+    TABLES,
     Table,
 )
 from fc_resources.ledger import Progress
@@ -59,8 +61,8 @@ def parameters(stage: int, options: Options, settings: Settings) -> dict[str, st
         5: {**offline, "extractor": EXTRACTOR},
         6: {
             "tasks_per_repo": options.tasks_per_repo,
-            "sandbox": settings.fc_sandbox,
-            "base_image": settings.fc_base_image,
+            "verification": settings.verification,
+            "scripts": stock.version(settings.scripts),
         },
         7: {"registry": settings.fc_registry},
     }
@@ -122,6 +124,13 @@ def left(stage: int, month: datetime.date, states: States, given: Mapping[str, s
     state = states.get((STAGES[stage].name, month))
     if state is None:
         return "never run"
+    unwritten = [
+        table.name
+        for table in TABLES
+        if table.stage == stage and _state(states, table, month) != "written"
+    ]
+    if unwritten and state.state == "written":
+        return f"{', '.join(unwritten)} not written"
     if state.state != "written":
         unfinished = state.total - state.done - state.skipped
         return f"{state.state}, {unfinished} of {state.total} items left"
@@ -131,3 +140,8 @@ def left(stage: int, month: datetime.date, states: States, given: Mapping[str, s
     names = sorted(wanted.keys() | state.inputs.keys())
     changed = [name for name in names if state.inputs.get(name) != wanted.get(name)]
     return f"changed: {', '.join(changed)}" if changed else None
+
+
+def _state(states: States, table: Table, month: datetime.date) -> str | None:
+    state = states.get((table.name, month))
+    return state.state if state else None

@@ -110,6 +110,16 @@ class Work:
         self.ledger = ledger
         self.warehouse = warehouse
         self._max_failed_share = max_failed_share
+        self._loaded: dict[tuple[str, datetime.date], Progress] = {}
+
+    def before_load(self, table: str) -> None:
+        """Remember the versions of an input that is about to be loaded.
+
+        Asked for later, they could be those of a write that came in between, and rows made from
+        the older input would be taken for up to date.
+        """
+        states = self.ledger.progress()
+        self._loaded |= {key: state for key, state in states.items() if key[0] == table}
 
     def run(
         self,
@@ -132,8 +142,8 @@ class Work:
         was finished is kept.
         """
         tables, counters = (table, *also), []
-        # As of now: what the inputs were loaded from cannot be newer than what is recorded.
-        states = self.ledger.progress()
+        states = {**self.ledger.progress(), **self._loaded}
+        self._loaded = {}
         with interrupts.graceful():
             for month, items in work:
                 inputs = _inputs(reads, given or {}, month, states)
@@ -141,23 +151,25 @@ class Work:
                 counters.append(run.finish(items, do, concurrency, force))
         self._refuse_failures(table, counters)
         done = [counter.month for counter in counters]
-        return Outcome({t.name: self._rows(t, done) for t in tables}, counters)
+        return Outcome({t.name: self._rows(t, done, run_id) for t in tables}, counters)
 
     def _refuse_failures(self, table: Table, counters: Sequence[Month]) -> None:
         for c in counters:
-            if c.failed and (c.failed == c.total or c.failed > self._max_failed_share * c.total):
+            # A single failure is recorded and left alone, however small its month is.
+            many = c.failed > max(1, self._max_failed_share * c.total)
+            if c.failed and (many or c.failed == c.total):
                 raise ThresholdError(
                     f"{table.name} {months.label(c.month)}: {c.failed} of {c.total} items failed, "
                     f"the limit is {self._max_failed_share:.0%}; first: {c.example}"
                 )
 
-    def _rows(self, table: Table, done: Sequence[datetime.date]) -> Rows:
+    def _rows(self, table: Table, done: Sequence[datetime.date], run_id: str) -> Rows:
         return Rows(
             table.schema,
             done,
             batches=functools.partial(self._batches, table, done),
             version=lambda: tuple(self.ledger.version(table.name, month) for month in done),
-            written=functools.partial(self._written, table, done),
+            written=functools.partial(self._written, table, done, run_id),
         )
 
     def first_rows(self, table: Table, month: datetime.date, most: int) -> list[Mapping[str, Any]]:
@@ -190,13 +202,17 @@ class Work:
                     yield table.batch(rows)
 
     def _written(
-        self, table: Table, done: Sequence[datetime.date], version: Sequence[tuple[int, int]]
+        self,
+        table: Table,
+        done: Sequence[datetime.date],
+        run_id: str,
+        version: Sequence[tuple[int, int]],
     ) -> None:
         for month, (_, last_seq) in zip(done, version, strict=True):
             # Only what was written: another run may have recorded more since.
             known = self.ledger.results(table.name, month, last_seq)
             content = digest(sorted((key, result.result) for key, result in known.items()))
-            self.ledger.mark_written(table.name, month, last_seq, content, "written")
+            self.ledger.mark_written(table.name, month, last_seq, content, run_id)
 
 
 def _inputs(

@@ -114,8 +114,9 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where a month of a table stands. `state`: running, failed, interrupted, finished, written.
+    """Where a month of a table stands.
 
+    `state` is running, failed, interrupted, finished, written, or refused by a check.
     `inputs` maps what the month was computed from (upstream tables, parameters) to its version.
     """
 
@@ -296,19 +297,30 @@ class Ledger:
         return count, last
 
     def mark_written(
-        self, table: str, month: datetime.date, last_seq: int, version: str, state: str
+        self, table: str, month: datetime.date, last_seq: int, version: str, run_id: str
     ) -> None:
-        """The warehouse has all up to `last_seq`: drop those payloads, note the version."""
+        """The warehouse has all up to `last_seq`: drop those payloads, note the version.
+
+        The month counts as written only for the run that saw to its items: another that began
+        since has items of its own to finish.
+        """
         with self._begin() as con:
             con.execute(
                 sa.update(_hook_cache)
                 .where(*_of(_hook_cache, table, month), _hook_cache.c.seq <= last_seq)
                 .values(payload=None)
             )
+            of_month = sa.update(_progress).where(*_of(_progress, table, month))
+            con.execute(of_month.values(version=version, updated_at=_now()))
+            con.execute(of_month.where(_progress.c.run_id == run_id).values(state="written"))
+
+    def mark_refused(self, table: str, month: datetime.date) -> None:
+        """A check failed on what was written: no other stage may rest on it, and it is not done."""
+        with self._begin() as con:
             con.execute(
                 sa.update(_progress)
                 .where(*_of(_progress, table, month))
-                .values(state=state, version=version, updated_at=_now())
+                .values(state="refused", version=None, updated_at=_now())
             )
 
     def progress(self) -> dict[tuple[str, datetime.date], Progress]:

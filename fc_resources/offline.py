@@ -4,13 +4,14 @@ Either one Parquet file of pull requests, or a folder with `pull_requests.parque
 `issues.parquet`, `repositories.parquet` and `git/<owner>/<name>.git`.
 """
 
+import atexit
 import contextlib
 import dataclasses
 import datetime
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from fc_resources import git
 from fc_resources.errors import UsageError, one_line
 
 _TEXT = ("VARCHAR", "VARCHAR")
+_NUMBER = ("U?(BIG|SMALL|TINY)INT|U?INTEGER", "an integer")
 _COMMIT = (r'STRUCT\((.*, )?"?sha"? VARCHAR\b[^\[]*\)', "STRUCT(sha VARCHAR)")
 #: Columns of the pull-request file: the DuckDB types each may have, and how to say so.
 _COLUMNS = {
     "repo_name": _TEXT,
-    "pr_number": ("U?(BIG|SMALL|TINY)INT|U?INTEGER", "an integer"),
+    "pr_number": _NUMBER,
     "pr_title": _TEXT,
     "pr_body": _TEXT,
     "original_patch": _TEXT,
@@ -44,6 +46,40 @@ _COLUMNS = {
     ),
 }
 _REQUIRED = ("repo_name", "pr_number", "pr_merged_at", "pr_merge_commit_sha")
+_COMMENTS = (
+    r"STRUCT\((?=.*\bauthor\b)(?=.*\bcreated_at\b)(?=.*\bbody\b).*\)\[\]",
+    "STRUCT(author VARCHAR, created_at VARCHAR, body VARCHAR)[]",
+)
+#: The files beside it that may be there: columns, which of them have no nulls, and what is unique.
+_BESIDE = {
+    "issues.parquet": (
+        {
+            "repo_name": _TEXT,
+            "issue_number": _NUMBER,
+            "title": _TEXT,
+            "body": _TEXT,
+            "author": _TEXT,
+            "created_at": _TEXT,
+            "comments": _COMMENTS,
+        },
+        ("repo_name", "issue_number", "title", "created_at"),
+        ("repo_name", "issue_number"),
+    ),
+    "repositories.parquet": (
+        {
+            "repo_name": _TEXT,
+            "description": _TEXT,
+            "stars": _NUMBER,
+            "topics": (r"VARCHAR\[\]", "VARCHAR[]"),
+            "license": _TEXT,
+            "default_branch": _TEXT,
+            "created_at": _TEXT,
+            "archived": ("BOOLEAN", "BOOLEAN"),
+        },
+        ("repo_name",),
+        ("repo_name",),
+    ),
+}
 _MERGED = "CAST(pr_merged_at AS TIMESTAMPTZ)"
 
 
@@ -81,6 +117,11 @@ class OfflineSource:
                 f"offline source {self.pull_requests_file}: {error.strerror}"
             ) from None
         _check(self.pull_requests_file, stat.st_mtime_ns, stat.st_size)
+        for name in _BESIDE:
+            beside = self.path / name
+            if beside.is_file():
+                stat = beside.stat()
+                _check_beside(beside, stat.st_mtime_ns, stat.st_size)
 
     def repositories(
         self, start: datetime.datetime, end: datetime.datetime
@@ -119,10 +160,7 @@ class OfflineSource:
         if not file.is_file():
             return []
         with _readable(file):
-            table = pq.read_table(file)
-        if "repo_name" not in table.schema.names:
-            raise UsageError(f"offline source {file} lacks the column repo_name")
-        return table.to_pylist()
+            return pq.read_table(file).to_pylist()
 
 
 @functools.lru_cache(maxsize=8)
@@ -133,19 +171,7 @@ def _check(file: Path, mtime_ns: int, size: int) -> None:
     except (pa.ArrowInvalid, OSError):
         raise UsageError(f"offline source {file} is not a Parquet file") from None
     with _readable(file), _connect() as con:
-        types = {
-            name: kind
-            for name, kind, *_ in con.execute(
-                "DESCRIBE SELECT * FROM read_parquet(?)", [str(file)]
-            ).fetchall()
-        }
-        for column, kinds in _COLUMNS.items():
-            if column not in types:
-                raise UsageError(f"offline source {file} lacks the column {column}")
-            if not re.fullmatch(kinds[0], types[column]):
-                raise UsageError(
-                    f"offline source {file}: column {column} is {types[column]}, not {kinds[1]}"
-                )
+        _check_columns(con, file, _COLUMNS)
         for column in _REQUIRED:
             where = f"{column} IS NULL"
             _refuse(con, file, where, f"has no {column}")
@@ -162,6 +188,40 @@ def _check(file: Path, mtime_ns: int, size: int) -> None:
             except UsageError as error:
                 raise UsageError(f"offline source {file}: {error}") from None
         _refuse_conflicts(con, file)
+
+
+@functools.lru_cache(maxsize=8)
+def _check_beside(file: Path, mtime_ns: int, size: int) -> None:
+    """The same for a file beside the pull requests, whose keys have to be unique."""
+    columns, required, key = _BESIDE[file.name]
+    with _readable(file), _connect() as con:
+        _check_columns(con, file, columns)
+        for column in required:
+            found = f"SELECT count(*) FROM read_parquet(?) WHERE {column} IS NULL"
+            if con.execute(found, [str(file)]).fetchall()[0][0]:
+                raise UsageError(f"offline source {file} has a row without {column}")
+        moment = "created_at IS NOT NULL AND TRY_CAST(created_at AS TIMESTAMPTZ) IS NULL"
+        found = f"SELECT created_at FROM read_parquet(?) WHERE {moment} LIMIT 1"
+        for (text,) in con.execute(found, [str(file)]).fetchall():
+            raise UsageError(f"offline source {file}: created_at {_short(text)} is not ISO 8601")
+        keys = ", ".join(key)
+        twice = f"SELECT {keys} FROM read_parquet(?) GROUP BY ALL HAVING count(*) > 1 LIMIT 1"
+        for row in con.execute(twice, [str(file)]).fetchall():
+            raise UsageError(f"offline source {file} has {_short('#'.join(map(str, row)))} twice")
+
+
+def _check_columns(
+    con: duckdb.DuckDBPyConnection, file: Path, columns: Mapping[str, tuple[str, str]]
+) -> None:
+    described = con.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(file)]).fetchall()
+    types = {name: kind for name, kind, *_ in described}
+    for column, (pattern, wanted) in columns.items():
+        if column not in types:
+            raise UsageError(f"offline source {file} lacks the column {column}")
+        if not re.fullmatch(pattern, types[column]):
+            raise UsageError(
+                f"offline source {file}: column {column} is {types[column]}, not {wanted}"
+            )
 
 
 @contextlib.contextmanager
@@ -215,6 +275,10 @@ def _short(value: object) -> str:
 def _database() -> duckdb.DuckDBPyConnection:
     """One database in memory for the process; a query takes a cursor of it."""
     return duckdb.connect(config={"threads": min(2, os.cpu_count() or 1), "memory_limit": "512MB"})
+
+
+#: DuckDB complains on standard error about a connection that outlives the interpreter.
+atexit.register(_database.cache_clear)
 
 
 def _connect() -> duckdb.DuckDBPyConnection:

@@ -52,7 +52,10 @@ class Settings(pydantic_settings.BaseSettings):
     @pydantic.field_validator("fc_home", "fc_offline_source")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
-        return None if path is None else path.expanduser().absolute()
+        try:
+            return None if path is None else path.expanduser().absolute()
+        except RuntimeError as error:  # "~name" of nobody, which pydantic would let through
+            raise ValueError(str(error)) from None
 
     @pydantic.field_validator("fc_python_versions")
     @classmethod
@@ -108,6 +111,13 @@ class Settings(pydantic_settings.BaseSettings):
         return self.fc_home / "uv-cache"
 
     @property
+    def verification(self) -> dict[str, object]:
+        """What the outcome of building and checking depends on, besides the candidate."""
+        names = ("sandbox", "base_image", "build_timeout_s", "profile_timeout_s", "memory")
+        names += ("cpus", "pids")
+        return {name: getattr(self, f"fc_{name}") for name in names}
+
+    @property
     def offline_source(self) -> Path | None:
         """`FC_OFFLINE_SOURCE`, else the `offline` folder of the home if there is one."""
         default = self.fc_home / "offline"
@@ -135,9 +145,20 @@ def load() -> Settings:
         first = error.errors()[0]
         name = "_".join(map(str, first["loc"])).upper()
         raise UsageError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"tokens.env cannot be read: {error}") from None
 
 
 @functools.cache
 def current() -> Settings:
     """The settings, read once per process: assets and sensors of a run agree on them."""
-    return load()
+    return _chosen.get("settings") or load()
+
+
+_chosen: dict[str, Settings] = {}
+
+
+def use(settings: Settings) -> None:
+    """Have this process use settings that are not the environment's, such as the demo's."""
+    _chosen["settings"] = settings
+    current.cache_clear()

@@ -18,6 +18,8 @@ from fc_resources import process
 from fc_resources.errors import TransientError, UnavailableError, one_line
 
 _TIMEOUT_S = 300
+#: An index that does not let us in, which uv reports as if there were no such release.
+_REFUSED = re.compile(r"network was disabled|returned a 4(01|03|07)|credentials are valid", re.I)
 _PIN = ("pip", "compile", "--no-header", "--no-annotate", "--no-build", "-")
 _TRY = ("pip", "install", "--dry-run", "--no-build", "--no-deps", "--requirements", "-")
 _NETWORK = re.compile(
@@ -83,11 +85,12 @@ class Uv:
             )
         if done.timed_out:
             raise TransientError(f"uv {' '.join(arguments[:2])} took longer than {_TIMEOUT_S} s")
+        why = one_line(TransientError(done.text))
         # 1 is an answer ("no solution"), which may well name a package such as async-timeout.
-        if done.returncode == 2 and _NETWORK.search(done.text):
-            raise UnavailableError(
-                f"uv could not reach the package index: {one_line(TransientError(done.text))}"
-            )
+        if (done.returncode == 2 and _NETWORK.search(done.text)) or _REFUSED.search(done.text):
+            raise UnavailableError(f"uv could not reach the package index: {why}")
+        if done.returncode not in (0, 1):
+            raise TransientError(f"uv ended with {done.returncode}: {why}")
         return done
 
 

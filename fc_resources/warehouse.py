@@ -284,8 +284,11 @@ class WarehouseIOManager(DbIOManager):
     loads only those.
     """
 
-    def __init__(self, warehouse: Warehouse) -> None:
+    def __init__(
+        self, warehouse: Warehouse, before_load: Callable[[str], None] = lambda table: None
+    ) -> None:
         self._warehouse = warehouse
+        self._before_load = before_load
         super().__init__(
             type_handlers=[_StagedHandler(), _TableHandler(), _ReaderHandler(warehouse)],
             db_client=_Client(warehouse),
@@ -294,6 +297,10 @@ class WarehouseIOManager(DbIOManager):
             io_manager_name="WarehouseIOManager",
             default_load_type=pa.Table,
         )
+
+    def load_input(self, context: dg.InputContext) -> object:
+        self._before_load(context.asset_key.path[-1])
+        return super().load_input(context)
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         rows = _as_rows(context, obj)

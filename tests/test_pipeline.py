@@ -123,13 +123,16 @@ def test_two_runs_of_the_same_months_at_once_converge(tmp_path: Path, undisturbe
 
 
 @pytest.mark.docker
-def test_the_demo_builds_verifies_and_pushes_containers(tmp_path: Path, registry: str) -> None:
+def test_with_docker_containers_are_built_verified_and_pushed(
+    tmp_path: Path, registry: str
+) -> None:
     docker = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")}
     if "FC_PYTHON_VERSIONS" in os.environ:
         docker["FC_PYTHON_VERSIONS"] = os.environ["FC_PYTHON_VERSIONS"]
-    done = samples.fc_data(tmp_path / "home", "demo", FC_REGISTRY=f"{registry}/fc", **docker)
+    home = samples.home_with_sample(tmp_path / "home")
+    done = samples.fc_data(home, *_RANGE, FC_REGISTRY=f"{registry}/fc", **docker)
     assert done.returncode == 0, done.stderr
-    tables = samples.tables(tmp_path / "home" / "demo")
+    tables = samples.tables(home)
     containers = tables["candidate_containers"]
     assert len(containers) == len(tables["candidate_prs"]) >= 8
     assert {row["sandbox"] for row in containers} == {"docker"}

@@ -110,8 +110,7 @@ def items(
                 continue
             candidate = _candidate(row, environment)
             context = stock.context(row["owner"], row["repo"], settings.scripts)
-            how = (settings.fc_sandbox, settings.fc_base_image)
-            made_of = work.digest(vars(candidate), context.scripts, how)
+            made_of = work.digest(vars(candidate), context.scripts, settings.verification)
             found.append(work.Item(work.key_of(row), candidate, made_of))
         yield month, found
 

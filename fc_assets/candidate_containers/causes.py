@@ -4,6 +4,8 @@ import re
 
 _OUTAGE = re.compile(
     r"temporary failure (in name resolution|resolving)|could not resolve|network is unreachable|"
+    r"name or service not known|no route to host|(read|operation) timed out|unable to connect to|"
+    r"too many requests|http error (429|50[0234])|error decoding response body|"
     r"connection (timed out|refused|reset)|dns error|error sending request|tls handshake|"
     r"failed to fetch|no space left on device|50[0234] (bad gateway|service unavailable|server)",
     re.IGNORECASE,

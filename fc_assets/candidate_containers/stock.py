@@ -72,6 +72,14 @@ def context(owner: str, repo: str, supplied: Path) -> Context:
     return Context(scripts | own, "user" if own else "stock")
 
 
+def version(supplied: Path) -> str:
+    """Changes with any stock or supplied script."""
+    stock = importlib.resources.files("fc_assets.candidate_containers") / "scripts"
+    texts = [(stock / name).read_text("utf-8") for name in SCRIPTS]
+    texts += [f"{f} {f.read_text('utf-8')}" for f in sorted(supplied.glob("*/*/*.sh"))]
+    return tag(texts)
+
+
 @dataclasses.dataclass(frozen=True)
 class History:
     """Git objects of the base commit in two packs, split where the commit's year began.

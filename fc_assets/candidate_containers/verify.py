@@ -86,7 +86,7 @@ def _failed(
 ) -> work.Answer:
     """The row of a failed attempt; an outage is raised instead, it is no answer."""
     outage = causes.outage(ended.log) if stage.startswith(_BUILD_LIMITED) else None
-    if outage is not None and not ended.timed_out:
+    if outage is not None:
         raise TransientError(f"{stage} met an outage: {outage}")
     cause = f"killed after {ended.seconds:.0f} s" if ended.timed_out else causes.cause(ended.log)
     row = attempt | {

@@ -5,7 +5,7 @@ import re
 _CODE = re.compile(r"```.*?(```|\Z)|~~~.*?(~~~|\Z)|`[^`\n]*`", re.DOTALL)
 _REFERENCE = re.compile(
     r"(?<![\w/@.&-])(?:https?://github\.com/)?"
-    r"(?P<name>[\w.-]+/[\w.-]+)?(?:#|/(?:issues)/|(?<=gh-)|(?<=GH-))(?P<number>\d+)\b"
+    r"(?P<name>[\w.-]+/[\w.-]+)?(?:#|/(?:issues)/|(?<=gh-)|(?<=GH-))(?P<number>\d{1,9})\b"
 )
 
 

@@ -24,7 +24,7 @@ _SOLUTION = re.compile(
     re.IGNORECASE,
 )
 _PULL_REFERENCE = re.compile(r"github\.com/[\w.-]+/[\w.-]+/(pull|commit)/", re.IGNORECASE)
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(\.[\w-]{1,63}){1,8}")
 _MENTION = re.compile(r"(?<![\w`@/.])@([A-Za-z0-9][A-Za-z0-9-]*)(?![\w(.])")
 _HOME = re.compile(r"(/home/|/Users/|[A-Z]:\\Users\\)[^/\\\s\"']+")
 _IDENTIFIER = re.compile(r"\b[A-Za-z_][A-Za-z0-9_]{4,}\b")
@@ -58,10 +58,11 @@ def extract(
         problem.append(f"## {issue['title']}")
         comments = [c for c in issue["comments"] or [] if _time(c["created_at"]) < merged_at]
         for entry in (issue, *comments):
+            text = entry["body"] or ""
             if entry["author"] != issue["author"]:
-                solution.append(entry["body"])
+                solution.append(text)
                 continue
-            kept, cut = split(entry["body"])
+            kept, cut = split(text)
             problem += [kept] if kept else []
             solution += [cut] if cut else []
     observations = anonymize("\n\n".join(problem)) if problem else None
@@ -127,4 +128,6 @@ def leaked_identifiers(statement: str, patch: str | None) -> list[str]:
 
 
 def _time(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(text)
+    """A moment; without a zone it is in UTC, as everywhere in an offline source."""
+    moment = datetime.datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

@@ -42,6 +42,10 @@ _CONDA_TOOLS = {"python", "pip", "compilers", "c-compiler", "cxx-compiler", "gxx
 Read = Callable[[str], str | None]
 
 
+class NoProjectError(PermanentError):
+    """The commit is no Python project that anything could be resolved for."""
+
+
 @dataclasses.dataclass
 class Project:
     """What is declared; `requirements` are PEP 508 lines, `dropped` says what was left and why."""
@@ -74,7 +78,7 @@ class Project:
 
 
 def read_project(files: Sequence[str], read: Read) -> Project:
-    """Declarations of a commit with these `files`; `PermanentError` if it has no metadata."""
+    """Declarations of a commit with these `files`; `NoProjectError` if it has no metadata."""
     project = Project(find_root(files))
     inside = set(files)
     pyproject = _toml(project, inside, read)
@@ -100,7 +104,7 @@ def find_root(files: Sequence[str]) -> str:
     beside = {"tests", "test", "docs", "doc", "examples", "vendor", "third_party", "benchmarks"}
     roots = [f for f in folders if not beside & set(f.split("/"))]
     if not roots:
-        raise PermanentError("the commit has no pyproject.toml, setup.cfg or setup.py")
+        raise NoProjectError("the commit has no pyproject.toml, setup.cfg or setup.py")
     return min(roots, key=lambda f: (f.count("/") + bool(f), f)) or "."
 
 
@@ -117,7 +121,7 @@ def _toml(project: Project, inside: set[str], read: Read) -> dict[str, Any]:
     try:
         return tomllib.loads(read(path) or "")
     except tomllib.TOMLDecodeError as error:
-        raise PermanentError(f"{path} is not TOML: {error}") from None
+        raise NoProjectError(f"{path} is not TOML: {error}") from None
 
 
 def _read_pyproject(project: Project, pyproject: dict[str, Any]) -> None:

@@ -25,18 +25,28 @@ def resolve(commit: Commit, mirrors: Mirrors, uv: Uv, available: Sequence[str]) 
     """The environment of the merge's base commit at its date.
 
     The base is what a container builds; the merge itself may declare what came with it. Raises
-    `PermanentError` for a commit that is not there or no Python project, `UnavailableError` when
-    git or the index cannot be asked.
+    `PermanentError` for a commit that is not there, `UnavailableError` when git or the index
+    cannot be asked; that it is no Python project is an answer.
     """
     mirror = mirrors.mirror(commit.owner, commit.repo, [commit.sha])
     base = mirror.first_parent(commit.sha)
     read = functools.partial(mirror.read, base)
-    project = metadata.read_project(mirror.files(base), read)
-    cutoff = datetime.datetime.fromtimestamp(mirror.commit_time(commit.sha), datetime.UTC)
-    versions, source = python.candidates(project, cutoff.date(), available)
     row: dict[str, Any] = {
         **dataclasses.asdict(commit),
         "base_sha": base,
+        "requirements": [],
+        "dropped": [],
+        "system_packages": [],
+        "resolver": f"{RESOLVER} uv/{uv.version}",
+        "log": "",
+    }
+    try:
+        project = metadata.read_project(mirror.files(base), read)
+    except metadata.NoProjectError as error:
+        return work.Answer([row | {"reason": str(error)}])
+    cutoff = datetime.datetime.fromtimestamp(mirror.commit_time(commit.sha), datetime.UTC)
+    versions, source = python.candidates(project, cutoff.date(), available)
+    row |= {
         "project_name": project.name,
         "project_root": project.root,
         "asv_config": project.asv_config,
@@ -44,8 +54,6 @@ def resolve(commit: Commit, mirrors: Mirrors, uv: Uv, available: Sequence[str]) 
         "requirements": project.requirements,
         "dropped": project.dropped,
         "system_packages": project.system_packages,
-        "resolver": f"{RESOLVER} uv/{uv.version}",
-        "log": "",
     }
     unread = {"dependencies"} & set(project.dynamic)
     if unread:

@@ -10,7 +10,9 @@ from fc_assets.pull_requests import prefilter
 from fc_resources.errors import UnavailableError
 from fc_resources.git import DiffTooLargeError, FileChange, Mirrors
 
-_SUMMARY_ROW = re.compile(r"^\|\s*(.+?)\s*\|\s*(\d+)\s*\|\s*(\d+)\s*\|\s*\d+\s*\|$", re.MULTILINE)
+_SUMMARY_ROW = re.compile(
+    r"^\| *([^|\n]+?) *\| *(\d{1,9}) *\| *(\d{1,9}) *\| *\d{1,9} *\|$", re.MULTILINE
+)
 
 
 def describe(raw: Mapping[str, Any], mirrors: Mirrors) -> work.Answer:

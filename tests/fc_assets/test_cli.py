@@ -36,6 +36,7 @@ def _refused(done: "subprocess.CompletedProcess[str]", message: str, code: int =
         (["--start-date", "2026-02-01", "--end-date", "2026-01-01"], "is not before"),
         (["--start-date", "2026-01-01"], "give --start-date and --end-date"),
         ([], "give --start-date and --end-date"),
+        (["--start-date", "2026-01-01", "--end-date", "9999-12-31"], "months go from"),
         ([*_JANUARY, "--stage", "8"], "unknown stage 8"),
         ([*_JANUARY, "--stage", "two"], "'two' is not a valid integer"),
         ([*_JANUARY, "--agent", "clod"], "unknown agent 'clod'"),
@@ -171,6 +172,46 @@ def test_a_stage_without_its_upstream_says_which_to_run(tmp_path: Path) -> None:
     done = samples.fc_data(home, *_JANUARY, "--stage", 3)
     assert done.returncode == 1
     assert "pull_requests was not written for it; run stage 2 first" in done.stderr
+
+
+def test_a_month_that_fails_a_check_is_built_upon_by_nobody(tmp_path: Path) -> None:
+    home = samples.home_with_sample(tmp_path / "home")
+    warehouse = Warehouse(home / "warehouse.duckdb")
+    assert samples.fc_data(home, *_JANUARY, "--stage", 1, "--stage", 2).returncode == 0
+    with warehouse.transaction() as con:
+        con.execute("UPDATE fc.pull_requests SET merged_at = merged_at + INTERVAL 1 YEAR")
+    done = samples.fc_data(home, *_JANUARY, "--stage", 3, "--stage", 5)
+    assert done.returncode == 1
+    assert "pr_classifications: inside_month" in done.stderr
+    assert "pr_classifications was not written for it" in done.stderr
+    shown = samples.fc_data(home, *_JANUARY, "--stage", 3, "--dry-run")
+    assert "refused" in shown.stdout
+    again = ("--stage", 2, "--stage", 3, "--stage", 5, "--force")
+    done = samples.fc_data(home, *_JANUARY, *again)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_missing_warehouse_is_made_again_by_resume(tmp_path: Path) -> None:
+    home = samples.home_with_sample(tmp_path / "home")
+    stages = ("--stage", 1, "--stage", 2)
+    samples.fc_data(home, *_JANUARY, *stages)
+    before = samples.tables(home)
+    (home / "warehouse.duckdb").unlink()
+    assert samples.fc_data(home, *_JANUARY, *stages, "--resume").returncode == 0
+    assert samples.tables(home) == before
+
+
+def test_scripts_of_ones_own_are_something_left_to_do(tmp_path: Path) -> None:
+    home = samples.home_with_sample(tmp_path / "home")
+    source = samples.write(tmp_path / "none.parquet", [])
+    arguments = (*_JANUARY, "--offline-source", source)
+    assert samples.fc_data(home, *arguments).returncode == 0
+    assert "never run" not in samples.fc_data(home, *arguments, "--dry-run").stdout
+    own = home / "scripts" / "o" / "r"
+    own.mkdir(parents=True)
+    (own / "profile.sh").write_text("exit 0")
+    shown = samples.fc_data(home, *arguments, "--dry-run").stdout
+    assert shown.count("changed: scripts") == 1
 
 
 def test_without_docker_other_code_is_not_run_and_one_sentence_says_so(tmp_path: Path) -> None:

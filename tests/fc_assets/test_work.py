@@ -166,11 +166,39 @@ def test_all_failed_is_a_failed_asset_and_writes_nothing(bench: Bench) -> None:
 def test_a_share_of_failures_above_the_limit_fails_but_keeps_what_was_finished(
     bench: Bench,
 ) -> None:
-    with pytest.raises(ThresholdError, match="the limit is 25%"):
-        bench.run(["a", "bb", "ccc"], failing("a"))
+    names = ["a", "bb", "ccc", "dddd", "eeeee"]
+    with pytest.raises(ThresholdError, match="2 of 5 items failed, the limit is 25%"):
+        bench.run(names, failing("a", "bb"))
     bench.calls.clear()
-    bench.run(["a", "bb", "ccc"])
-    assert bench.calls == ["a"]
+    bench.run(names)
+    assert sorted(bench.calls) == ["a", "bb"]
+
+
+def test_a_single_failure_never_keeps_a_small_month_from_being_written(bench: Bench) -> None:
+    bench.run(["a", "bb"], failing("a"))
+    assert bench.stored() == {"bb": 2}
+
+
+def test_a_month_counts_as_written_only_for_the_run_that_saw_to_its_items(bench: Bench) -> None:
+    late = bench.run(["a"], write=False, run_id="first").rows["numbers"]
+    bench.run(["a", "bb"], write=False, run_id="second")
+    bench.warehouse.replace("numbers", late)
+    assert bench.ledger.progress()["numbers", JANUARY].state == "finished"
+    assert bench.stored() == {"a": 1, "bb": 2}
+
+
+def test_inputs_are_recorded_as_they_were_before_they_were_loaded(bench: Bench) -> None:
+    bench.run(["a"])
+    before = bench.ledger.progress()["numbers", JANUARY].version
+    bench.work.before_load("numbers")
+    Bench(bench.warehouse.path.parent).run(["a", "bb"])
+
+    def log(name: str) -> work.Answer:
+        return work.Answer([{"owner": "o", "repo": name, "log": ""}])
+
+    items = [work.Item("o/a", "a", "digest")]
+    bench.work.run(LOGS, [(JANUARY, items)], log, reads=[NUMBERS])
+    assert bench.ledger.progress()["logs", JANUARY].inputs["numbers"] == before
 
 
 def test_transient_errors_are_tried_again_at_once_permanent_ones_are_not(bench: Bench) -> None:

@@ -21,6 +21,7 @@ _MERGED = datetime.datetime(2026, 1, 20, tzinfo=datetime.UTC)
         ("`#1` and\n```\nx = y  #2\n```\nand\n~~~\n#3", []),
         ("mail a#4@example.org, colour &#123; word#9", []),
         ("", []),
+        ("#" + "9" * 5000, []),
     ],
 )
 def test_references_in_prose_count_and_others_do_not(text: str, numbers: list[int]) -> None:
@@ -96,6 +97,15 @@ def test_what_tells_or_links_the_solution_goes_to_its_side(text: str) -> None:
     assert text not in row["statement"]
     assert text in row["solution"]
     assert "It is slow." in row["statement"]
+
+
+def test_null_bodies_and_times_without_a_zone_are_read() -> None:
+    comments = [
+        {"author": "ana", "created_at": "2026-01-03T00:00:00", "body": None},
+        {"author": "bob", "created_at": "2026-01-03T00:00:00", "body": None},
+    ]
+    row = _state(issues=[_issue(body=None, created_at="2026-01-02T00:00:00", comments=comments)])
+    assert "Parsing takes minutes" in row["statement"]
 
 
 def test_what_others_say_in_the_thread_is_not_shown() -> None:

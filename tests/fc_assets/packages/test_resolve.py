@@ -1,6 +1,7 @@
 """Choosing a Python, and pinning real commits of the sample with the real uv."""
 
 import datetime
+import subprocess
 from pathlib import Path
 
 import packaging.requirements
@@ -57,6 +58,20 @@ def test_a_commit_of_the_sample_is_pinned_as_of_its_date(tmp_path: Path) -> None
     assert row["cutoff"] == datetime.datetime.fromisoformat(raw["pr_merged_at"])
     # asv 0.6.6 and later appeared after the commit's date.
     assert "asv==0.6.5" in row["pins"]
+
+
+def test_a_commit_without_packaging_metadata_is_an_answer(tmp_path: Path) -> None:
+    git = tmp_path / "git" / "o" / "r.git"
+    git.mkdir(parents=True)
+    command = ["git", "-C", str(git), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run([*command, "init", "--quiet"], check=True)
+    for message in ("base", "merge"):
+        subprocess.run([*command, "commit", "--quiet", "--allow-empty", "-m", message], check=True)
+    head = subprocess.run([*command, "rev-parse", "HEAD"], check=True, capture_output=True)
+    commit = Commit("o", "r", head.stdout.decode().strip())
+    mirrors = Mirrors(tmp_path / "mirrors", local=tmp_path / "git")
+    [row] = resolve(commit, mirrors, Uv(tmp_path / "cache"), ["3.12"]).rows
+    assert "no pyproject.toml" in row["reason"]
 
 
 def test_no_suitable_python_is_an_answer_with_its_reason(tmp_path: Path) -> None:
