@@ -11,7 +11,7 @@ import datetime
 import functools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,9 @@ _COMMENTS = (
     r"STRUCT\((?=.*\bauthor\b)(?=.*\bcreated_at\b)(?=.*\bbody\b).*\)\[\]",
     "STRUCT(author VARCHAR, created_at VARCHAR, body VARCHAR)[]",
 )
-#: The files beside it that may be there: columns, which of them have no nulls, and what is unique.
+_ISSUE = ("repo_name", "issue_number", "title", "body", "author", "created_at", "comments")
+#: The files beside it that may be there: their columns, which have to be there, which of them
+#: have no nulls, and what is unique.
 _BESIDE = {
     "issues.parquet": (
         {
@@ -62,6 +64,7 @@ _BESIDE = {
             "created_at": _TEXT,
             "comments": _COMMENTS,
         },
+        _ISSUE,
         ("repo_name", "issue_number", "title", "created_at"),
         ("repo_name", "issue_number"),
     ),
@@ -76,6 +79,7 @@ _BESIDE = {
             "created_at": _TEXT,
             "archived": ("BOOLEAN", "BOOLEAN"),
         },
+        ("repo_name",),
         ("repo_name",),
         ("repo_name",),
     ),
@@ -118,10 +122,7 @@ class OfflineSource:
             ) from None
         _check(self.pull_requests_file, stat.st_mtime_ns, stat.st_size)
         for name in _BESIDE:
-            beside = self.path / name
-            if beside.is_file():
-                stat = beside.stat()
-                _check_beside(beside, stat.st_mtime_ns, stat.st_size)
+            self._beside(name)
 
     def repositories(
         self, start: datetime.datetime, end: datetime.datetime
@@ -155,9 +156,18 @@ class OfflineSource:
         """All issues with their comments; empty when the source brings none."""
         return self._optional("issues.parquet")
 
-    def _optional(self, name: str) -> list[dict[str, Any]]:
+    def _beside(self, name: str) -> Path | None:
+        """A file that may be there, checked; None when it is not."""
         file = self.path / name
         if not file.is_file():
+            return None
+        stat = file.stat()
+        _check_beside(file, stat.st_mtime_ns, stat.st_size)
+        return file
+
+    def _optional(self, name: str) -> list[dict[str, Any]]:
+        file = self._beside(name)
+        if file is None:
             return []
         with _readable(file):
             return pq.read_table(file).to_pylist()
@@ -171,7 +181,7 @@ def _check(file: Path, mtime_ns: int, size: int) -> None:
     except (pa.ArrowInvalid, OSError):
         raise UsageError(f"offline source {file} is not a Parquet file") from None
     with _readable(file), _connect() as con:
-        _check_columns(con, file, _COLUMNS)
+        _check_columns(con, file, _COLUMNS, _COLUMNS)
         for column in _REQUIRED:
             where = f"{column} IS NULL"
             _refuse(con, file, where, f"has no {column}")
@@ -193,17 +203,18 @@ def _check(file: Path, mtime_ns: int, size: int) -> None:
 @functools.lru_cache(maxsize=8)
 def _check_beside(file: Path, mtime_ns: int, size: int) -> None:
     """The same for a file beside the pull requests, whose keys have to be unique."""
-    columns, required, key = _BESIDE[file.name]
+    columns, needed, required, key = _BESIDE[file.name]
     with _readable(file), _connect() as con:
-        _check_columns(con, file, columns)
+        _check_columns(con, file, columns, needed)
         for column in required:
             found = f"SELECT count(*) FROM read_parquet(?) WHERE {column} IS NULL"
             if con.execute(found, [str(file)]).fetchall()[0][0]:
                 raise UsageError(f"offline source {file} has a row without {column}")
-        moment = "created_at IS NOT NULL AND TRY_CAST(created_at AS TIMESTAMPTZ) IS NULL"
-        found = f"SELECT created_at FROM read_parquet(?) WHERE {moment} LIMIT 1"
-        for (text,) in con.execute(found, [str(file)]).fetchall():
-            raise UsageError(f"offline source {file}: created_at {_short(text)} is not ISO 8601")
+        if "created_at" in required:
+            found = "SELECT created_at FROM read_parquet(?) "
+            found += "WHERE TRY_CAST(created_at AS TIMESTAMPTZ) IS NULL LIMIT 1"
+            for (text,) in con.execute(found, [str(file)]).fetchall():
+                raise UsageError(f"offline source {file}: {_short(text)} is not ISO 8601")
         keys = ", ".join(key)
         twice = f"SELECT {keys} FROM read_parquet(?) GROUP BY ALL HAVING count(*) > 1 LIMIT 1"
         for row in con.execute(twice, [str(file)]).fetchall():
@@ -211,13 +222,18 @@ def _check_beside(file: Path, mtime_ns: int, size: int) -> None:
 
 
 def _check_columns(
-    con: duckdb.DuckDBPyConnection, file: Path, columns: Mapping[str, tuple[str, str]]
+    con: duckdb.DuckDBPyConnection,
+    file: Path,
+    columns: Mapping[str, tuple[str, str]],
+    needed: Collection[str],
 ) -> None:
     described = con.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(file)]).fetchall()
     types = {name: kind for name, kind, *_ in described}
     for column, (pattern, wanted) in columns.items():
         if column not in types:
-            raise UsageError(f"offline source {file} lacks the column {column}")
+            if column in needed:
+                raise UsageError(f"offline source {file} lacks the column {column}")
+            continue
         if not re.fullmatch(pattern, types[column]):
             raise UsageError(
                 f"offline source {file}: column {column} is {types[column]}, not {wanted}"

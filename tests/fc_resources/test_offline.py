@@ -236,12 +236,43 @@ def _table(path: Path, *rows: dict[str, Any]) -> None:
     pq.write_table(pa.Table.from_pylist(list(rows)), path)
 
 
+_ISSUE = {
+    "repo_name": "own/repo",
+    "issue_number": 3,
+    "title": "Slow",
+    "body": "It is.",
+    "author": "ana",
+    "created_at": "2026-01-01T00:00:00Z",
+    "comments": [{"author": "bo", "created_at": "2026-01-02T00:00:00Z", "body": "Yes."}],
+}
+
+
+@pytest.mark.parametrize(
+    ("issues", "message"),
+    [
+        ([{k: v for k, v in _ISSUE.items() if k != "author"}], "lacks the column author"),
+        ([{**_ISSUE, "issue_number": "3"}], "issue_number is VARCHAR, not an integer"),
+        ([_ISSUE, {**_ISSUE, "title": None}], "has a row without title"),
+        ([{**_ISSUE, "created_at": "yesterday"}], "yesterday is not ISO 8601"),
+        ([_ISSUE, {**_ISSUE, "title": "Fast"}], "own/repo#3 twice"),
+        ([{**_ISSUE, "comments": [{"text": "hm"}]}], "column comments is"),
+    ],
+)
+def test_issues_that_cannot_be_used_are_refused_before_anything_runs(
+    tmp_path: Path, issues: list[dict[str, Any]], message: str
+) -> None:
+    _write(tmp_path / "pull_requests.parquet", _row())
+    pq.write_table(pa.Table.from_pylist(issues), tmp_path / "issues.parquet")
+    with pytest.raises(UsageError, match=message):
+        OfflineSource(tmp_path).check()
+
+
 def test_a_folder_may_bring_repositories_issues_and_git(tmp_path: Path) -> None:
     _write(tmp_path / "pull_requests.parquet", _row(), _row(repo_name="own/plain", pr_number=2))
     source = OfflineSource(tmp_path)
     assert (source.issues(), source.git) == ([], None)
     _table(tmp_path / "repositories.parquet", {"repo_name": "own/repo", "stars": 7})
-    _table(tmp_path / "issues.parquet", {"repo_name": "own/repo", "issue_number": 3})
+    _table(tmp_path / "issues.parquet", _ISSUE)
     (tmp_path / "git").mkdir()
     found = {row["repo_name"]: row for row in source.repositories(_FROM, _TO)}
     assert found == {
