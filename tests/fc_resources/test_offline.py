@@ -14,26 +14,8 @@ import pytest
 
 from fc_resources.errors import UsageError
 from fc_resources.offline import OfflineSource
+from tests.samples import SCHEMA as _SCHEMA
 
-_SHA = pa.struct([("sha", pa.string())])
-_SCHEMA = pa.schema(
-    [
-        ("repo_name", pa.string()),
-        ("pr_number", pa.int64()),
-        ("pr_title", pa.string()),
-        ("pr_body", pa.string()),
-        ("original_patch", pa.string()),
-        ("file_change_summary", pa.string()),
-        ("pr_state", pa.string()),
-        ("pr_created_at", pa.string()),
-        ("pr_merged_at", pa.string()),
-        ("pr_closed_at", pa.string()),
-        ("pr_merge_commit_sha", pa.string()),
-        ("pr_base", _SHA),
-        ("pr_head", _SHA),
-        ("pr_labels", pa.list_(pa.struct([("name", pa.string())]))),
-    ]
-)
 _FROM = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 _TO = datetime.datetime(2026, 2, 1, tzinfo=datetime.UTC)
 
@@ -111,7 +93,7 @@ def test_a_lacking_column(file: Path, column: str) -> None:
         ("pr_merged_at", pa.timestamp("us")),
         ("pr_base", pa.string()),
         ("pr_base", pa.struct([("ref", pa.string())])),
-        ("pr_base", pa.list_(_SHA)),
+        ("pr_base", pa.list_(_SCHEMA.field("pr_base").type)),
         ("pr_labels", pa.list_(pa.string())),
         ("pr_labels", pa.struct([("name", pa.string())])),
     ],
