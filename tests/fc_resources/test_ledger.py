@@ -146,14 +146,14 @@ def test_payloads_are_dropped_only_up_to_what_was_written(ledger: Ledger) -> Non
     ledger.record(JAN, {"t": [_result("a"), _result("b")]}, {}, {"t": _progress()})
     _, last = ledger.version("t", JAN)
     _record(ledger, _result("c"))  # became known between staging and commit
-    ledger.mark_written("t", JAN, last, "v1", "written")
+    ledger.mark_written("t", JAN, last, "v1", "run")
     assert list(ledger.payloads("t", JAN)) == [("c", b"rows")]
     assert [r.payload for r in ledger.results("t", JAN).values()] == [None, None, b""]
 
 
 def test_a_month_keeps_its_version_while_it_runs_again(ledger: Ledger) -> None:
     ledger.record(JAN, {}, {}, {"t": _progress()})
-    ledger.mark_written("t", JAN, 0, "v1", "written")
+    ledger.mark_written("t", JAN, 0, "v1", "run")
     assert ledger.progress()["t", JAN].complete
     ledger.record(JAN, {}, {}, {"t": _progress("running", 2)})
     found = ledger.progress()["t", JAN]
