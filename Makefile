@@ -1,6 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CODE := fc_assets fc_resources fc_sensors tests benchmarks
+GITHUB_SCHEMA := 15.26.1
+GITHUB_SCHEMA_SHA256 := 053e74249dafce2118fd9b7ae499b067d57c5f910c57745699ac45108bc68d1e
 
 .PHONY: help setup demo test lint format ui requirements clean
 
@@ -25,9 +27,22 @@ demo: setup  ## Run the whole pipeline on the sample that ships with it
 ui: setup  ## Open Dagster's web interface
 	$(BIN)/fc-data ui
 
-test: setup lint  ## Lint, check types, run every test
+test: setup lint .venv/github.graphql  ## Lint, check types, run every test
 	$(BIN)/basedpyright
 	$(BIN)/pytest
+
+# GitHub's own schema, which the tests' loopback GitHub executes; they are skipped without it.
+.venv/github.graphql: Makefile | .venv/.installed
+	@if ! command -v npm >/dev/null; then \
+		echo "npm is not installed: tests that need GitHub's GraphQL schema are skipped"; exit; \
+	fi; \
+	set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	npm pack --loglevel error --cache "$$scratch/cache" --pack-destination "$$scratch" \
+		@octokit/graphql-schema@$(GITHUB_SCHEMA) >/dev/null; \
+	archive="$$scratch/octokit-graphql-schema-$(GITHUB_SCHEMA).tgz"; \
+	echo "$(GITHUB_SCHEMA_SHA256)  $$archive" | sha256sum --check --quiet; \
+	tar -xzf "$$archive" -C "$$scratch" package/schema.graphql; \
+	mv "$$scratch/package/schema.graphql" $@; touch $@
 
 lint: setup  ## Check format and lint
 	$(BIN)/ruff format --check

@@ -76,8 +76,13 @@ def pull_request(
 
 def fc_data(home: Path, *arguments: str) -> Ended:
     """`fc-data` as a user starts it, on a home of its own and without settings from outside."""
-    command = [str(Path(sys.executable).with_name("fc-data")), *arguments]
-    return timed(command, home.parent, environment(home.parent.parent, FC_HOME=str(home)))
+    ours = environment(home.parent.parent, FC_HOME=str(home))
+    return timed(command(*arguments), home.parent, ours)
+
+
+def command(*arguments: str) -> list[str]:
+    """The `fc-data` command of this environment."""
+    return [str(Path(sys.executable).with_name("fc-data")), *arguments]
 
 
 def environment(bytecode: Path, **given: str) -> dict[str, str]:
@@ -90,19 +95,19 @@ def environment(bytecode: Path, **given: str) -> dict[str, str]:
     return inherited | {"PYTHONPYCACHEPREFIX": str(bytecode / "bytecode")} | given
 
 
-def timed(command: Sequence[str], folder: Path, environment: dict[str, str]) -> Ended:
+def timed(started_as: Sequence[str], folder: Path, environment: dict[str, str]) -> Ended:
     """Run a command to its end; raises `RuntimeError` with its output when it fails."""
     with (folder / "output.log").open("w+") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+            started_as, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             output.seek(0)
-            raise RuntimeError(f"{' '.join(command)} failed: {output.read()[-4000:]}")
+            raise RuntimeError(f"{' '.join(started_as)} failed: {output.read()[-4000:]}")
     return Ended(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 

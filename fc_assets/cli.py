@@ -102,8 +102,9 @@ def _range(
     path = str(offline_source) if offline_source else None
     chosen = options.Options(offline_source=path, **choices)
     numbers = sorted(set(stages or STAGES))
-    if {1, 2, 5} & set(numbers):
-        chosen.source(settings).check()
+    source = chosen.source(settings) if {1, 2, 5} & set(numbers) else chosen.offline(settings)
+    if source:
+        source.check()
     widened = (wanted[0], months.following(wanted[-1]))
     if widened != (start, end):
         _OUT.print(f"widened to whole months: {widened[0]} to {widened[1]}", highlight=False)
@@ -212,6 +213,7 @@ def demo() -> int:
         "fc_offline_source": home / "offline",
         "fc_sandbox": "auto",
         "fc_registry": None,
+        "gh_tokens": None,
     }
     if "FC_PYTHON_VERSIONS" not in os.environ and not Docker(home).answers():
         # The process sandbox has this interpreter and no other.

@@ -27,6 +27,7 @@ from fc_assets.repositories.asset import repositories  # noqa: E402
 from fc_resources.dataset_folder import DatasetFolder  # noqa: E402
 from fc_resources.docker import Docker  # noqa: E402
 from fc_resources.git import Mirrors  # noqa: E402
+from fc_resources.github import GitHub  # noqa: E402
 from fc_resources.ledger import Ledger  # noqa: E402
 from fc_resources.settings import Settings, current  # noqa: E402
 from fc_resources.uv import Uv  # noqa: E402
@@ -57,7 +58,20 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "warehouse": warehouse,
         "io_manager": WarehouseIOManager(warehouse, runner.before_load),
         "runner": runner,
-        "mirrors": Mirrors(settings.mirrors, timeout_s=settings.fc_git_timeout_s),
+        "mirrors": Mirrors(
+            settings.mirrors,
+            timeout_s=settings.fc_git_timeout_s,
+            max_bytes=int(settings.fc_mirror_gb * 2**30),
+            min_free_bytes=int(settings.fc_free_gb * 2**30),
+        ),
+        "github": GitHub(
+            settings.github_tokens,
+            ledger,
+            url=settings.fc_github_url,
+            timeout_s=settings.fc_github_timeout_s,
+            max_wait_s=settings.fc_github_max_wait_s,
+            stop=interrupts.STOP,
+        ),
         "uv": Uv(settings.uv_cache),
         "docker": docker,
         "dataset": DatasetFolder(settings.published),

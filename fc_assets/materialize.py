@@ -4,6 +4,7 @@ The only module of the graph that touches a Dagster context.
 """
 
 import datetime
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from fc_resources.settings import Settings
 MONTHS = dg.MonthlyPartitionsDefinition(start_date=months.FIRST.isoformat(), end_offset=1)
 
 _PREVIEW_ROWS = 5
+_LEFT_OUT = 50
 _CELL = 60
 
 #: Owner of every asset, as Dagster wants teams written.
@@ -88,28 +90,29 @@ def run(
     runner: work.Work,
     options: Options,
     table: Table,
-    items: Iterable[tuple[datetime.date, Sequence[work.Item[Any]]]],
-    do: Callable[[Any], work.Answer],
+    items: Iterable[tuple[datetime.date, Iterable[work.Item[Any] | work.Unlisted]]],
+    do: Callable[[Any], work.Answer] | work.Batches[Any],
     *,
     settings: Settings,
     also: Sequence[Table] = (),
     concurrency: int = 8,
 ) -> work.Outcome:
     """`work.Work.run` for the months of a Dagster run, with counters as metadata."""
+    given = plan.parameters(table.stage, options, settings)
     outcome = runner.run(
         table,
         items,
         do,
         also=also,
         reads=plan.READS[table.stage],
-        given=plan.parameters(table.stage, options, settings),
+        given=functools.partial(plan.of_month, given),
         concurrency=options.n_concurrent or concurrency,
         force=options.force,
         run_id=context.run.run_id,
     )
     for month in outcome.months:
         key = months.key(month.month)
-        counters = {
+        counters: dict[str, Any] = {
             "items": month.total,
             "done": month.done,
             "skipped": month.skipped,
@@ -117,6 +120,8 @@ def run(
             "unknown": month.unknown,
             "seconds": round(month.seconds, 3),
         }
+        if month.left_out:
+            counters["left_out"] = dg.MetadataValue.md(_left_out(month.left_out))
         for written in (table, *also):
             count = month.rows[written.name]
             shown = runner.first_rows(written, month.month, _PREVIEW_ROWS) if count else []
@@ -138,6 +143,16 @@ def preview(table: Table, rows: Sequence[Mapping[str, Any]]) -> str:
         return "no rows"
     lines = ["| " + " | ".join(table.preview) + " |", "|" + "---|" * len(table.preview)]
     lines += ["| " + " | ".join(_cell(row[name]) for name in table.preview) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _left_out(reasons: Mapping[str, str]) -> str:
+    """Items without rows and why, as a Markdown table."""
+    lines = ["| item | reason |", "|---|---|"]
+    shown = list(reasons.items())[:_LEFT_OUT]
+    lines += [f"| {_cell(key)} | {_cell(reason)} |" for key, reason in shown]
+    if len(reasons) > len(shown):
+        lines.append(f"| and {len(reasons) - len(shown)} more | |")
     return "\n".join(lines)
 
 

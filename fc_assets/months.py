@@ -51,6 +51,16 @@ def month_of(moment: datetime.datetime) -> datetime.date:
     return moment.astimezone(datetime.UTC).date().replace(day=1)
 
 
+def until(month: datetime.date, now: datetime.datetime | None = None) -> datetime.date | None:
+    """The day up to which a month that is not over can be known; None when it is over.
+
+    It is over an hour after its end: what GitHub's search finds lags behind what was merged.
+    """
+    now = now or datetime.datetime.now(datetime.UTC)
+    _, end = window(month)
+    return None if now >= end + datetime.timedelta(hours=1) else now.astimezone(datetime.UTC).date()
+
+
 def parse(text: str, what: str) -> datetime.date:
     """A date given as YYYY-MM-DD; `UsageError` otherwise."""
     try:

@@ -35,12 +35,13 @@ class Options(pydantic.BaseModel, frozen=True):
         description="Parquet file or folder; default FC_OFFLINE_SOURCE, then FC_HOME/offline.",
     )
 
-    def source(self, settings: Settings) -> OfflineSource:
-        """Where pull requests come from; `UsageError` when nothing is configured."""
+    def source(self, settings: Settings) -> OfflineSource | None:
+        """The offline source if there is one; `UsageError` when GitHub cannot be asked either."""
         source = self.offline(settings)
-        if source is None:
+        if source is None and not settings.github_tokens:
             raise UsageError(
-                "no source of pull requests; give --offline-source PATH or set FC_OFFLINE_SOURCE"
+                "no source of pull requests; set GH_TOKENS to ask GitHub, or give "
+                "--offline-source PATH"
             )
         return source
 

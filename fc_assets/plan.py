@@ -7,6 +7,7 @@ does not know Dagster, so that finding nothing to do takes no longer than it has
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
 
+from fc_assets import months
 from fc_assets.candidate_containers import stock
 from fc_assets.candidate_prs.rules import EXTRACTOR
 from fc_assets.options import Options
@@ -52,13 +53,16 @@ States = Mapping[tuple[str, datetime.date], Progress]
 def parameters(stage: int, options: Options, settings: Settings) -> dict[str, str]:
     """What besides upstream tables decides a stage's rows, as text to compare."""
     source = options.offline(settings)
-    offline: dict[str, object] = {"offline_source": source.version if source else ""}
+    origins: dict[str, object] = {
+        "offline_source": source.version if source else "",
+        "github": settings.fc_github_url if settings.github_tokens else "",
+    }
     values = {
-        1: {**offline, "min_stars": options.min_stars},
-        2: offline,
+        1: {**origins, "min_stars": options.min_stars},
+        2: origins,
         3: {"classifier": CLASSIFIER},
         4: {"resolver": RESOLVER, "python_versions": settings.fc_python_versions},
-        5: {**offline, "extractor": EXTRACTOR},
+        5: {**origins, "extractor": EXTRACTOR},
         6: {
             "tasks_per_repo": options.tasks_per_repo,
             "verification": settings.verification,
@@ -69,11 +73,17 @@ def parameters(stage: int, options: Options, settings: Settings) -> dict[str, st
     return {name: str(value) for name, value in values[stage].items()}
 
 
+def of_month(given: Mapping[str, str], month: datetime.date) -> dict[str, str]:
+    """Parameters of a month: what GitHub tells of one that is not over holds for a day."""
+    until = months.until(month) if given.get("github") else None
+    return {**given, **({"merged_until": until.isoformat()} if until else {})}
+
+
 def inputs(
     stage: int, month: datetime.date, states: States, given: Mapping[str, str]
 ) -> dict[str, str | None]:
     """Versions of everything a month of a stage is computed from; None for what is not written."""
-    upstream: dict[str, str | None] = dict(given)
+    upstream: dict[str, str | None] = dict(of_month(given, month))
     for table in READS[stage]:
         state = states.get((table.name, month))
         upstream[table.name] = state.version if state else None

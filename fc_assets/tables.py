@@ -88,18 +88,41 @@ REPOSITORIES = Table(
     ("owner", "repo"),
     (
         *_pr_columns()[:2],
-        Column("origin", pa.string(), "Who named it: `offline`.", True),
+        Column(
+            "origin",
+            pa.string(),
+            "Who named it: the `offline` source, code `search`, or an earlier month (`known`).",
+            True,
+        ),
+        Column("aliases", _TEXTS, "Other names, owner/name, it was asked for under.", True),
         Column("description", pa.string(), "One-line description; null when not known."),
+        Column("primary_language", pa.string(), "As GitHub sees it; null when not known."),
         Column("stars", pa.int64(), "Stargazers when it was looked up; null when not known."),
         Column("topics", _TEXTS, "Topics on GitHub; null when not known."),
         Column("license", pa.string(), "SPDX identifier; null when not known."),
         Column("default_branch", pa.string(), "Default branch; null when not known."),
         Column("created_at", _TIME, "Creation of the repository; null when not known."),
         Column("archived", pa.bool_(), "Whether it is archived; null when not known."),
+        Column(
+            "asv_configs",
+            _TEXTS,
+            "Paths of ASV's configurations on the default branch; null when not looked for.",
+        ),
     ),
 )
 
 _CHANGE = pa.struct([("path", pa.string()), ("additions", pa.int64()), ("deletions", pa.int64())])
+
+_EVENT = pa.struct(
+    [
+        ("kind", pa.string()),  # comment, review or reference
+        ("author", pa.string()),
+        ("created_at", _TIME),
+        ("body", pa.string()),
+        ("reference", pa.string()),  # owner/name#number of what refers to it
+        ("is_pull_request", pa.bool_()),
+    ]
+)
 
 PULL_REQUESTS = Table(
     "pull_requests",
@@ -111,9 +134,14 @@ PULL_REQUESTS = Table(
         Column("title", pa.string(), "Title as written.", True),
         Column("body", pa.string(), "Description as written, possibly empty.", True, bulky=True),
         Column("labels", _TEXTS, "Names of its labels.", True),
+        Column("author", pa.string(), "Login of its author; null if gone or not known."),
         Column("created_at", _TIME, "When it was opened; null when not known."),
         Column("merged_at", _TIME, "When it was merged; decides the month.", True),
-        Column("merge_commit_sha", pa.string(), "The commit that brought it in.", True),
+        Column(
+            "merge_commit_sha",
+            pa.string(),
+            "The commit that brought it in; null when GitHub does not name one.",
+        ),
         Column("base_sha", pa.string(), "First parent of the merge commit; null when not known."),
         Column("head_sha", pa.string(), "Head of the pull request; null when not known."),
         Column(
@@ -122,7 +150,12 @@ PULL_REQUESTS = Table(
             "Diff from base to merge commit; null: see diff_source.",
             bulky=True,
         ),
-        Column("diff_source", pa.string(), "`git`, `source`, `too_large` or `unreachable`.", True),
+        Column(
+            "diff_source",
+            pa.string(),
+            "`git`, `source` or `api`; without a diff `too_large`, `gone` or `unreachable`.",
+            True,
+        ),
         Column(
             "files",
             pa.list_(_CHANGE),
@@ -134,7 +167,14 @@ PULL_REQUESTS = Table(
         Column("deletions", pa.int64(), "Lines removed over all text files.", True),
         Column("passes_prefilter", pa.bool_(), "Whether it is worth judging.", True),
         Column("prefilter_reason", pa.string(), "Why it passes or not.", True),
-        Column("origin", pa.string(), "Where the row came from: `offline`.", True),
+        Column(
+            "events",
+            pa.list_(_EVENT),
+            "Its first 250 comments, reviews and references; null when not known.",
+            bulky=True,
+        ),
+        Column("event_count", pa.int64(), "How many there are; null when not known."),
+        Column("origin", pa.string(), "Where the row came from: `offline` or `github`.", True),
     ),
     REPOSITORIES,
     {"owner": "owner", "repo": "repo"},

@@ -11,9 +11,11 @@ import dataclasses
 import datetime
 import functools
 import hashlib
+import itertools
 import json
 import logging
 import random
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,6 +41,8 @@ _ATTEMPTS = 3
 _PAUSE_S = 1.0
 _FLUSH_S = 0.05
 _BATCH_BYTES = 8 * 1024 * 1024
+#: What follows the repository in an item's key.
+_GROUP = re.compile(r"[#@].*", re.DOTALL)
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +54,25 @@ class Item(Generic[V]):
     key: str
     value: V
     digest: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Unlisted:
+    """Items that could not be listed: a failure of its own, named `key`.
+
+    What is known of an item `key`, `key#…` or `key@…` is kept as it is.
+    """
+
+    key: str
+    error: Exception
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches(Generic[V]):
+    """For items that are cheaper together: `do` answers up to `size` values, in their order."""
+
+    do: "Callable[[Sequence[V]], Sequence[Answer | Exception]]"
+    size: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +100,8 @@ class Month:
     failed: int = 0
     unknown: int = 0
     rows: dict[str, int] = dataclasses.field(default_factory=dict)
+    #: Why items have no rows, by key.
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
     example: str = ""
 
@@ -124,20 +149,21 @@ class Work:
     def run(
         self,
         table: Table,
-        work: Iterable[tuple[datetime.date, Sequence[Item[V]]]],
-        do: Callable[[V], Answer],
+        work: Iterable[tuple[datetime.date, Iterable[Item[V] | Unlisted]]],
+        do: Callable[[V], Answer] | Batches[V],
         *,
         also: Sequence[Table] = (),
         reads: Sequence[Table] = (),
-        given: Mapping[str, str] | None = None,
+        given: Callable[[datetime.date], Mapping[str, str]] = lambda month: {},
         concurrency: int = 8,
         force: bool = False,
         run_id: str = "",
     ) -> Outcome:
         """Compute what is missing of each month and return all its rows.
 
-        `do` is called in threads, `concurrency` at once. The versions of the tables it `reads` and
-        the parameters it is `given` are recorded with the month. Raises `ThresholdError` after the
+        `do` is called in threads, `concurrency` at once; items are taken from their iterable only
+        as fast. The versions of the tables it `reads` and the parameters a month is `given` are
+        recorded with the month. Raises `ThresholdError` after the
         last item when too many failed, `InterruptedRunError` when asked to stop; either way, what
         was finished is kept.
         """
@@ -146,9 +172,10 @@ class Work:
         self._loaded = {}
         with interrupts.graceful():
             for month, items in work:
-                inputs = _inputs(reads, given or {}, month, states)
+                inputs = _inputs(reads, given(month), month, states)
                 run = _MonthRun(self, tables, month, run_id, inputs)
-                counters.append(run.finish(items, do, concurrency, force))
+                together = do if isinstance(do, Batches) else Batches(_each(do), 1)
+                counters.append(run.finish(items, together, concurrency, force))
         self._refuse_failures(table, counters)
         done = [counter.month for counter in counters]
         return Outcome({t.name: self._rows(t, done, run_id) for t in tables}, counters)
@@ -251,20 +278,24 @@ class _MonthRun:
 
     def finish(
         self,
-        items: Sequence[Item[V]],
-        do: Callable[[V], Answer],
+        items: Iterable[Item[V] | Unlisted],
+        do: Batches[V],
         concurrency: int,
         force: bool,
     ) -> Month:
-        current = {item.key: item.digest for item in items}
-        for table in self._tables:
-            self._ledger.keep_only(table.name, self._month, current)
-        usable = set() if force else self._usable()
-        pending = [item for item in items if item.key not in usable]
-        self._counters = Month(self._month, len(items), len(usable))
+        usable = {} if force else self._usable()
+        self._current: dict[str, str] = {}
+        self._unlisted: set[str] = set()
+        self._counters = Month(self._month, 0, 0)
         self._attempts = self._ledger.attempts(self._main.name, self._month)
         self._save({}, [], "running")
-        self._pool(pending, do, concurrency)
+        try:
+            self._pool(self._pending(items, usable), do, concurrency)
+        except InterruptedRunError:
+            interrupts.STOP.set()
+        except BaseException:
+            self._save({}, [], "failed")
+            raise
         if interrupts.STOP.is_set():
             self._save({}, [], "interrupted")
             c = self._counters
@@ -272,15 +303,42 @@ class _MonthRun:
                 f"{self._main.name} {months.label(self._month)} was stopped after "
                 f"{c.done + c.skipped} of {c.total} items; run again with --resume to go on"
             )
+        for table in self._tables:
+            self._ledger.keep_only(table.name, self._month, self._current, self._spared)
         self._save({}, [], "failed" if self._counters.failed else "finished")
         for table in self._tables:
-            known = self._ledger.results(table.name, self._month).values()
-            self._counters.rows[table.name] = sum(result.row_count for result in known)
+            known = self._ledger.results(table.name, self._month)
+            self._counters.rows[table.name] = sum(r.row_count for r in known.values())
+            if table is self._main:
+                notes = {key: result.note for key, result in sorted(known.items())}
+                self._counters.left_out = {key: note for key, note in notes.items() if note}
         return self._counters
 
-    def _usable(self) -> set[str]:
-        """Finished items whose rows are still in the ledger or the warehouse."""
-        finished: set[str] = set()
+    def _pending(
+        self, items: Iterable[Item[V] | Unlisted], usable: Mapping[str, str]
+    ) -> Iterator[Item[V]]:
+        """Items to compute; counts those that need not be, records what could not be listed."""
+        for item in items:
+            if item.key in self._current:
+                continue
+            self._counters.total += 1
+            if isinstance(item, Unlisted):
+                self._current[item.key] = ""
+                self._unlisted.add(item.key)
+                self._save({}, [self._failed(item.key, item.error)], "running")
+                continue
+            self._current[item.key] = item.digest
+            if usable.get(item.key) == item.digest:
+                self._counters.skipped += 1
+            else:
+                yield item
+
+    def _spared(self, key: str) -> bool:
+        return key in self._unlisted or _GROUP.sub("", key) in self._unlisted
+
+    def _usable(self) -> dict[str, str]:
+        """Digests of finished items whose rows are still in the ledger or the warehouse."""
+        finished: dict[str, str] = {}
         lost: set[str] = set()
         stored = self._work.warehouse.tables if self._work.warehouse.path.exists() else dict
         written: dict[str, dict[datetime.date, int]] | None = None
@@ -292,8 +350,8 @@ class _MonthRun:
                 lost |= dropped - self._stored(table, written.get(table.name, {}))
             lost |= {key for key, result in known.items() if result.unknown}
             if table is self._main:
-                finished = set(known)
-        return finished - lost
+                finished = {key: result.digest for key, result in known.items()}
+        return {key: digest for key, digest in finished.items() if key not in lost}
 
     def _stored(self, table: Table, written: Mapping[datetime.date, int]) -> set[str]:
         if self._month not in written:
@@ -302,43 +360,57 @@ class _MonthRun:
         reader = self._work.warehouse.read(table.name, [self._month], [PARTITION, *columns])
         return {key_of(row) for batch in reader for row in batch.to_pylist()}
 
-    def _pool(
-        self, pending: Sequence[Item[V]], do: Callable[[V], Answer], concurrency: int
-    ) -> None:
-        """Keep `concurrency` items running; record what ended at least every 50 ms."""
-        queue = iter(pending)
-        ended: list[tuple[Item[V], concurrent.futures.Future[_Ended]]] = []
-        running: dict[concurrent.futures.Future[_Ended], Item[V]] = {}
-        flushed = time.monotonic()
-        with concurrent.futures.ThreadPoolExecutor(concurrency) as pool:
+    def _pool(self, pending: Iterator[Item[V]], do: Batches[V], concurrency: int) -> None:
+        """Keep `concurrency` batches running; record what ended at least every 50 ms.
+
+        Listing may wait for the world, so it is a thread's work too, and nothing waits for it.
+        """
+        ended: list[_Done[V]] = []
+        running: dict[concurrent.futures.Future[_Ended], Sequence[Item[V]]] = {}
+        listing: concurrent.futures.Future[list[Item[V]]] | None = None
+        exhausted, flushed = False, time.monotonic()
+        with (
+            concurrent.futures.ThreadPoolExecutor(concurrency) as pool,
+            concurrent.futures.ThreadPoolExecutor(1) as lister,
+        ):
             try:
                 while True:
-                    while len(running) < 2 * concurrency and not interrupts.STOP.is_set():
-                        item = next(queue, None)
-                        if item is None:
-                            break
-                        running[pool.submit(_attempt, do, item.value)] = item
-                    if not running:
+                    exhausted = exhausted or interrupts.STOP.is_set()
+                    if listing is None and not exhausted and len(running) < 2 * concurrency:
+                        listing = lister.submit(list, itertools.islice(pending, do.size))
+                    waiting = [*running, *([listing] if listing else [])]
+                    if not waiting:
                         break
                     done, _ = concurrent.futures.wait(
-                        running, _FLUSH_S, concurrent.futures.FIRST_COMPLETED
+                        waiting, _FLUSH_S, concurrent.futures.FIRST_COMPLETED
                     )
-                    ended += [(running.pop(future), future) for future in done]
+                    if listing in done:
+                        items, listing = listing.result(), None
+                        exhausted = exhausted or len(items) < do.size
+                        if items and not interrupts.STOP.is_set():
+                            values = [item.value for item in items]
+                            running[pool.submit(_attempt, do.do, values)] = items
+                    ended += [(running.pop(f), f) for f in done if f in running]
                     if ended and time.monotonic() - flushed > _FLUSH_S:
                         self._flush(ended)
                         ended, flushed = [], time.monotonic()
             finally:
+                # What ran while the listing failed has an answer too.
+                concurrent.futures.wait(running)
+                ended += [(items, future) for future, items in running.items()]
                 if ended:
                     self._flush(ended)
 
-    def _flush(self, ended: Sequence[tuple[Item[V], "concurrent.futures.Future[_Ended]"]]) -> None:
+    def _flush(self, ended: "Sequence[_Done[V]]") -> None:
         results: dict[str, list[Result]] = {table.name: [] for table in self._tables}
         failures = []
-        for item, future in ended:
-            outcome = future.result()
-            if outcome is None:
-                continue
-            answer, seconds = outcome
+        outcomes = [
+            (item, *outcome)
+            for items, future in ended
+            for item, outcome in zip(items, future.result(), strict=True)
+            if outcome is not None
+        ]
+        for item, answer, seconds in outcomes:
             if isinstance(answer, Answer):
                 try:
                     encoded = self._encode(item, answer, seconds)
@@ -350,14 +422,16 @@ class _MonthRun:
                     self._counters.done += 1
                     if answer.unknown:
                         self._counters.unknown += 1
-                        failures.append(self._failure(item, TransientError(answer.unknown)))
+                        failures.append(self._failure(item.key, TransientError(answer.unknown)))
             if not isinstance(answer, Answer):
-                self._counters.failed += 1
-                failures.append(self._failure(item, answer))
-                self._counters.example = self._counters.example or (
-                    f"{item.key}: {one_line(answer)}"
-                )
+                failures.append(self._failed(item.key, answer))
         self._save(results, failures, "running")
+
+    def _failed(self, key: str, error: Exception) -> Failure:
+        """Count it, too."""
+        self._counters.failed += 1
+        self._counters.example = self._counters.example or f"{key}: {one_line(error)}"
+        return self._failure(key, error)
 
     def _encode(self, item: Item[V], answer: Answer, seconds: float) -> dict[str, Result]:
         encoded = {}
@@ -377,15 +451,15 @@ class _MonthRun:
             )
         return encoded
 
-    def _failure(self, item: Item[V], error: Exception) -> Failure:
+    def _failure(self, key: str, error: Exception) -> Failure:
         kind = "transient" if isinstance(error, TransientError) else "permanent"
-        _log.warning("%s %s failed: %s", self._main.name, item.key, one_line(error))
+        _log.warning("%s %s failed: %s", self._main.name, key, one_line(error))
         return Failure(
-            item.key,
+            key,
             kind,
             one_line(error, 2000),
             "".join(traceback.format_exception(error))[-20_000:],
-            self._attempts.get(item.key, 0) + 1,
+            self._attempts.get(key, 0) + 1,
         )
 
     def _save(
@@ -412,25 +486,54 @@ class _MonthRun:
         )
 
 
-_Ended = tuple[Answer | Exception, float] | None
+#: Per value: its answer or error with the seconds it took, None if it was not started.
+_Ended = list[tuple[Answer | Exception, float] | None]
+_Done = tuple[Sequence[Item[V]], "concurrent.futures.Future[_Ended]"]
 
 
-def _attempt(do: Callable[[V], Answer], value: V) -> _Ended:
-    """Call `do`, again after transient errors; None when stopped before the item started."""
+def _each(do: Callable[[V], Answer]) -> Callable[[Sequence[V]], Sequence[Answer | Exception]]:
+    return lambda values: [do(value) for value in values]
+
+
+def _attempt(do: Callable[[Sequence[V]], Sequence[Answer | Exception]], values: list[V]) -> _Ended:
+    """Call `do`, again with those that met transient errors; none is started after a stop."""
     started = time.monotonic()
+    ended: _Ended = [None] * len(values)
+    left = list(range(len(values)))
     for attempt in range(1, _ATTEMPTS + 1):
         if interrupts.STOP.is_set():
-            return None
+            for index in left:
+                ended[index] = None
+            break
         try:
-            return do(value), time.monotonic() - started
-        except TransientError as error:
-            # A neighbour that could not be reached at all has been waited for by its client.
-            if attempt == _ATTEMPTS or isinstance(error, UnavailableError):
-                return error, time.monotonic() - started
-            interrupts.STOP.wait(_PAUSE_S * 4 ** (attempt - 1) * random.uniform(0.5, 1.5))
-        except Exception as error:  # one item's failure, whatever it is, must not end the others
-            return error, time.monotonic() - started
-    return None
+            answers = _answers(do, [values[index] for index in left])
+        except InterruptedRunError:
+            interrupts.STOP.set()
+            continue
+        seconds = (time.monotonic() - started) / len(left)
+        for index, answer in zip(left, answers, strict=True):
+            ended[index] = answer, seconds
+        left = [index for index, answer in zip(left, answers, strict=True) if _may_pass(answer)]
+        if not left or attempt == _ATTEMPTS:
+            break
+        interrupts.STOP.wait(_PAUSE_S * 4 ** (attempt - 1) * random.uniform(0.5, 1.5))
+    return ended
+
+
+def _answers(
+    do: Callable[[Sequence[V]], Sequence[Answer | Exception]], values: Sequence[V]
+) -> Sequence[Answer | Exception]:
+    try:
+        return do(values)
+    except InterruptedRunError:
+        raise
+    except Exception as error:  # a failure, whatever it is, must not end the others
+        return [error] * len(values)
+
+
+def _may_pass(answer: Answer | Exception) -> bool:
+    """Whether trying again may help; an unreachable neighbour was waited for by its client."""
+    return isinstance(answer, TransientError) and not isinstance(answer, UnavailableError)
 
 
 def _encode(batch: pa.RecordBatch) -> bytes:

@@ -1,46 +1,40 @@
 """Git mirrors: one bare, blobless clone per repository under the home, fetched when a commit lacks.
 
-Repositories are hostile input: no prompts, no hooks, no submodules, only https, ssh and file
-transports, no option-like arguments. The user's git configuration (`url.*.insteadOf`) is honoured.
+Which there are, when an origin is asked and what is read of a commit is here; how an origin is
+asked (`git_origin`), objects are looked up (`git_objects`) and compared (`git_diffs`) is not.
 """
 
+import contextlib
 import dataclasses
-import os
+import functools
+import math
 import re
-import shutil
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
-from fc_resources import locks, process
+from fc_resources import git_diffs, git_program, locks, process
 from fc_resources.errors import PermanentError, TransientError, UnavailableError, UsageError
+from fc_resources.git_diffs import Diff
+from fc_resources.git_objects import CommitGoneError, Objects, Wanted, checked
+from fc_resources.git_origin import FetchTooLargeError, Limits, Origin
 
-_SHA = re.compile(r"[0-9a-f]{40}")
 _NAME = re.compile(r"(?!-)(?!\.+$)[A-Za-z0-9._-]{1,100}")
-_MAX_DIFF_BYTES = 16 * 1024 * 1024
 _MAX_PACK_BYTES = 2 * 1024 * 1024 * 1024
-_GONE = re.compile(
-    rb"not our ref|not found|does not exist in|bad object|bad revision|not a tree object", re.I
-)
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
-#: Plumbing, and nothing of the user's configuration: the same commits give the same patch.
-_DIFF = (
-    "-c", "core.attributesFile=/dev/null", "-c", "core.quotePath=true", "-c",
-    "diff.suppressBlankEmpty=false", "diff-tree", "-r", "--no-renames",
-)  # fmt: skip
+_RETRY_S = 300
+_GIB = 1024**3
 
 
-class DiffTooLargeError(PermanentError):
-    """There is a diff, but none that could be stored and judged."""
+@dataclasses.dataclass
+class _Asked:
+    """What an origin was asked so far, and until when it is left alone after a failure."""
 
-
-@dataclasses.dataclass(frozen=True)
-class FileChange:
-    """One line of a diff's summary; line counts are None for a binary file."""
-
-    path: str
-    additions: int | None
-    deletions: int | None
+    mutex: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+    branches: bool = False
+    commits: set[str] = dataclasses.field(default_factory=set)
+    failure: str = ""
+    retry_at: float = -math.inf
 
 
 def check_repository(owner: str, repo: str) -> None:
@@ -51,212 +45,262 @@ def check_repository(owner: str, repo: str) -> None:
 
 
 class Mirrors:
-    """Mirrors below `root`. `local` holds repositories that are the origin instead of GitHub."""
+    """Mirrors below `root`. `local` holds repositories that are the origin instead of GitHub.
 
-    def __init__(self, root: Path, *, timeout_s: float = 1800, local: Path | None = None) -> None:
+    `timeout_s` is for one git process, `max_bytes` for one file it writes, which is the pack of a
+    clone or fetch; nothing is fetched that begins with less than `min_free_bytes` of free disk.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        timeout_s: float = 1800,
+        local: Path | None = None,
+        max_bytes: int = 20 * _GIB,
+        min_free_bytes: int = 2 * _GIB,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._root = root
-        self._timeout_s = timeout_s
         self._local = local
-        self._fetched: dict[Path, TransientError | None] = {}
-        self._mutexes: dict[Path, threading.Lock] = {}
+        self._limits = Limits(timeout_s, max_bytes, min_free_bytes)
+        self._clock = clock
+        self._asked: dict[Path, _Asked] = {}
         self._mutex = threading.Lock()
 
     def with_local(self, local: Path | None) -> "Mirrors":
         """The same mirrors for an offline source that brings repositories of its own."""
-        return Mirrors(self._root, timeout_s=self._timeout_s, local=local)
+        limits = dataclasses.asdict(self._limits)
+        return Mirrors(self._root, local=local, clock=self._clock, **limits)
 
     def mirror(self, owner: str, repo: str, commits: Sequence[str]) -> "Mirror":
-        """The repository's mirror, fetched at most once per process if a commit lacks.
+        """The repository's mirror; its origin is asked only if a commit lacks.
 
-        Whether all commits are there is for the caller to see: `Mirror.has`. Raises
-        `UnavailableError` when the origin cannot be reached and a commit is missing.
+        Per process it is asked once for its branches, and once by its hash for each commit that is
+        in none of them, as bases of a force-pushed branch are. Whether all commits are there then
+        is for the caller to see: `Mirror.lacking`. Raises `UnavailableError` when a commit lacks
+        and the origin cannot be reached, is larger than a limit, or failed within 5 minutes.
         """
         check_repository(owner, repo)
-        path = self._root / owner / f"{repo}.git"
-        mirror = Mirror(path, self._timeout_s)
+        mirror = self._mirror(owner, repo)
         with self._mutex:
-            mutex = self._mutexes.setdefault(path, threading.Lock())
-        with mutex:
-            if path.exists() and all(mirror.has(sha, ask_origin=False) for sha in commits):
+            asked = self._asked.setdefault(mirror.path, _Asked())
+        with asked.mutex:
+            mirror.touch()
+            if mirror.path.exists() and asked.commits.issuperset(mirror.lacking(commits)):
                 return mirror
-            if path not in self._fetched:
-                try:
-                    with locks.exclusive(path.with_suffix(".lock"), self._timeout_s):
-                        self._fetch(owner, repo, path)
-                    self._fetched[path] = None
-                except TransientError as error:
-                    self._fetched[path] = error
-            failed = self._fetched[path]
-        if failed is not None:
-            raise UnavailableError(str(failed))
+            if self._clock() < asked.retry_at:
+                raise UnavailableError(asked.failure)
+            try:
+                with mirror.locked():
+                    _complete(mirror, commits, asked)
+            except TransientError as error:
+                again_s = math.inf if isinstance(error, FetchTooLargeError) else _RETRY_S
+                asked.failure, asked.retry_at = str(error), self._clock() + again_s
+                raise UnavailableError(asked.failure) from error
         return mirror
 
-    def _fetch(self, owner: str, repo: str, path: Path) -> None:
-        """Clone into a side folder and rename, so that a killed clone is never taken for one."""
-        if path.exists():
-            # The lock is ours alone: what git left of its own locks is from a killed fetch.
-            for left in (*path.glob("*.lock"), *(path / "refs").rglob("*.lock")):
-                left.unlink(missing_ok=True)
-            # An offline source may have moved, or come and gone.
-            self._git("-C", path, "config", "remote.origin.url", self._origin(owner, repo))
-            git = ["-C", path, "fetch", "--prune", "--no-recurse-submodules", "origin"]
-            git += ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-        else:
-            part = path.with_suffix(".part")
-            shutil.rmtree(part, ignore_errors=True)
-            git = ["clone", "--bare", "--filter=blob:none", "--no-recurse-submodules"]
-            git += ["--", self._origin(owner, repo), part]
-        done = self._git(*git)
-        if not done.ok:
-            why = "timed out" if done.timed_out else _last_line(done.text)
-            raise TransientError(f"git could not reach {owner}/{repo}: {why}")
-        if not path.exists():
-            path.with_suffix(".part").rename(path)
+    def prune(self, max_age_days: float) -> list[str]:
+        """Remove mirrors nobody asked for in `max_age_days`, and what killed clones left.
 
-    def _git(self, *arguments: str | Path) -> process.Completed:
-        return process.run(_git(*arguments), timeout_s=self._timeout_s, env=_environment())
+        Returns what was removed, such as `numpy/numpy`. Mirrors another process works on are left,
+        and so is all that is no mirror.
+        """
+        oldest = time.time() - max_age_days * 86_400
+        removed = []
+        for owner in sorted(self._root.glob("*")):
+            if not _NAME.fullmatch(owner.name) or owner.is_symlink() or not owner.is_dir():
+                continue
+            entries = [e for e in owner.iterdir() if e.suffix in (".git", ".part", ".lock")]
+            for repo in sorted({e.stem for e in entries if _NAME.fullmatch(e.stem)}):
+                mirror = self._mirror(owner.name, repo)
+                with contextlib.suppress(TransientError), mirror.locked(0):
+                    if mirror.remove_unless_asked(oldest):
+                        removed.append(f"{owner.name}/{repo}")
+            with contextlib.suppress(OSError):
+                owner.rmdir()
+        return removed
 
-    def _origin(self, owner: str, repo: str) -> str:
+    def _mirror(self, owner: str, repo: str) -> "Mirror":
         own = None if self._local is None else self._local / owner / f"{repo}.git"
         if own is not None and own.is_dir():
-            return own.absolute().as_uri()
-        return f"https://github.com/{owner}/{repo}.git"
+            url = own.absolute().as_uri()
+        else:
+            url = f"https://github.com/{owner}/{repo}.git"
+        return Mirror(self._root, owner, repo, url, self._limits)
+
+
+def _complete(mirror: "Mirror", commits: Sequence[str], asked: _Asked) -> None:
+    """Under the mirror's lock: whoever held it before may have fetched what lacked."""
+    if not mirror.path.exists():
+        mirror.clone()
+        asked.branches = True
+    lacking = mirror.lacking(commits)
+    if lacking and not asked.branches:
+        mirror.fetch()
+        asked.branches = True
+        lacking = mirror.lacking(commits)
+    if unasked := set(lacking) - asked.commits:
+        mirror.fetch_commits(unasked)
+        asked.commits |= unasked
 
 
 class Mirror:
-    """Reading one bare repository; every method runs git and raises its errors as ours."""
+    """One bare repository; every method runs git and raises its errors as ours."""
 
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        self.path = path
-        self._timeout_s = timeout_s
+    def __init__(self, root: Path, owner: str, repo: str, url: str, limits: Limits) -> None:
+        self.path = root / owner / f"{repo}.git"
+        self._repository = f"{owner}/{repo}"
+        self._timeout_s = limits.timeout_s
+        self._origin = Origin(self._repository, url, root, limits)
+        self._run = functools.partial(self._origin.run, self.path)
+        self._objects = Objects(self._repository, self.path, root, limits.timeout_s)
+        self._lock = self.path.with_suffix(".lock")
+        self._part = self.path.with_suffix(".part")
 
-    def has(self, sha: str, *, ask_origin: bool = True) -> bool:
-        """Whether the commit is here; a blobless mirror asks its origin for it unless told not."""
-        if not _SHA.fullmatch(sha):
+    # Keeping.
+
+    def touch(self) -> None:
+        """Note that the mirror is in use, for `Mirrors.prune`."""
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        self._lock.touch()
+
+    @contextlib.contextmanager
+    def locked(self, timeout_s: float | None = None) -> Iterator[None]:
+        """Hold the mirror's lock; `TransientError` after a time, which is that of a git process."""
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        while True:
+            self._lock.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.open("a").close()
+            inode = _inode(self._lock)
+            with locks.exclusive(self._lock, timeout_s):
+                # Pruning removes the file: a lock on a file without a name locks nobody out.
+                if _inode(self._lock) == inode:
+                    yield
+                    return
+
+    def remove_unless_asked(self, since: float) -> bool:
+        """Under the lock: remove the mirror last asked for before `since`, in epoch seconds."""
+        git_program.remove(self._part)
+        if self._lock.stat().st_mtime >= since:
             return False
-        # Git before 2.44 has no other way to keep a lookup local.
-        own = {} if ask_origin else {"GIT_ALLOW_PROTOCOL": "none"}
-        return self._run("cat-file", "-e", f"{sha}^{{commit}}", check=False, env=own).ok
+        removed = self.path.is_dir() and not self.path.is_symlink()
+        if removed:
+            # Half a mirror is never taken for one.
+            self.path.rename(self._part)
+            git_program.remove(self._part)
+        self._lock.unlink()
+        return removed
+
+    def clone(self) -> None:
+        """Clone under the lock; `UnavailableError` when the origin cannot be reached."""
+        # Renamed at the end, so that a killed clone is never taken for a mirror.
+        git_program.init(self._part, self._timeout_s)
+        try:
+            self._origin.fetch_branches(self._part)
+        except TransientError:
+            git_program.remove(self._part)
+            raise
+        self._part.rename(self.path)
+
+    def fetch(self) -> None:
+        """Fetch branches and tags under the lock; raises as `clone`."""
+        # The lock is ours alone: what git left of its own locks is from a killed fetch.
+        for left in (*self.path.glob("*.lock"), *(self.path / "refs").rglob("*.lock")):
+            left.unlink(missing_ok=True)
+        # An address in the mirror's own configuration comes before ours.
+        command = git_program.command(
+            "--git-dir", self.path, "config", "--unset-all", "remote.origin.url"
+        )
+        process.run(command, timeout_s=self._timeout_s, env=git_program.environment())
+        self._origin.fetch_branches(self.path)
+
+    def fetch_commits(self, commits: Set[str]) -> None:
+        """Ask for commits by hash under the lock; raises as `clone`, not for those it refuses."""
+        errors = self._origin.fetch_objects(self.path, {sha: {sha} for sha in commits})
+        for error in errors.values():
+            if isinstance(error, TransientError):
+                raise error
+
+    def _fetch_contents(self, wanted: Wanted) -> dict[str, CommitGoneError | UnavailableError]:
+        """Fetch the contents that lack; the errors of the commits left without."""
+        lacking = self._objects.without(wanted)
+        if not lacking:
+            return {}
+        try:
+            with self.locked():
+                # Whoever held the lock may have fetched the same.
+                lacking = self._objects.without(lacking)
+                # As git does for contents: what is here tells the origin nothing about them.
+                config = ("-c", "fetch.negotiationAlgorithm=noop")
+                return self._origin.fetch_objects(self.path, lacking, *config)
+        except TransientError as error:
+            return dict.fromkeys(lacking, UnavailableError(str(error)))
+
+    # Reading.
+
+    def lacking(self, commits: Iterable[str]) -> list[str]:
+        """The commits that are not here; nobody is asked for them. What is no hash is no commit."""
+        return self._objects.lacking(commits)
 
     def first_parent(self, sha: str) -> str:
-        """The base of a merge or squash commit; `PermanentError` for a root or missing commit."""
-        done = self._run("rev-parse", "--verify", "--quiet", f"{_checked(sha)}^1", check=False)
-        if not done.ok:
-            raise PermanentError(f"commit {sha} or its parent is not in {self._label}")
-        return done.stdout.decode().strip()
+        """The base of a merge or squash commit; `CommitGoneError` for a root or missing commit."""
+        base = self._objects.bases([checked(sha)])[sha]
+        if isinstance(base, CommitGoneError):
+            raise base
+        return base
+
+    def diffs(self, commits: Sequence[str]) -> dict[str, Diff | PermanentError | TransientError]:
+        """What each commit changed since its first parent, or why not: `git_diffs.diffs`."""
+        return git_diffs.diffs(self._objects, commits, self._fetch_contents)
 
     def commit_time(self, sha: str) -> int:
         """Committer time in seconds since the epoch."""
-        return int(self._run("log", "-1", "--format=%ct", _checked(sha)).stdout)
-
-    def diff(self, base: str, head: str) -> str:
-        """The patch from base to head, `git apply`-able; `DiffTooLargeError` above 16 MiB."""
-        options = ("-p", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv")
-        done = self._run(*_DIFF, *options, _checked(base), _checked(head))
-        if done.truncated or len(done.stdout) > _MAX_DIFF_BYTES:
-            raise DiffTooLargeError(f"the diff of {head} is > {_MAX_DIFF_BYTES >> 20} MiB")
-        return done.stdout.decode("utf-8", "replace").replace("\0", "\ufffd")
-
-    def changes(self, base: str, head: str) -> list[FileChange]:
-        """Changed files with their line counts."""
-        out = self._run(*_DIFF, "--numstat", "-z", _checked(base), _checked(head))
-        changes = []
-        for record in out.stdout.decode("utf-8", "replace").split("\0"):
-            if record:
-                added, deleted, path = record.split("\t", 2)
-                counts = [None if n == "-" else int(n) for n in (added, deleted)]
-                changes.append(FileChange(path, *counts))
-        return changes
+        return int(self._run("log", "-1", "--format=%ct", checked(sha)).stdout)
 
     def files(self, sha: str) -> list[str]:
         """Paths of all files of a commit's tree."""
-        out = self._run("ls-tree", "-r", "-z", "--name-only", _checked(sha)).stdout
+        out = self._run("ls-tree", "-r", "-z", "--name-only", checked(sha)).stdout
         return [path for path in out.decode("utf-8", "replace").split("\0") if path]
 
     def read(self, sha: str, path: str) -> str | None:
         """A file's text (a BOM is dropped), or None when the commit has no such file."""
-        done = self._run("cat-file", "blob", f"{_checked(sha)}:{path}", check=False)
+        self._origin.check_space()
+        done = self._run("cat-file", "blob", f"{checked(sha)}:{path}", check=False)
         if done.ok:
             return done.stdout.decode("utf-8-sig", "replace")
         if path in self.files(sha):
-            raise UnavailableError(f"{path} of {sha}: {_last_line(done.text)}")
+            raise UnavailableError(f"{path} of {sha}: {git_program.last_line(done.text)}")
         return None
 
     def last_commit_before(self, sha: str, iso_time: str) -> str | None:
         """The newest first-parent ancestor committed before a moment, or None."""
-        out = self._run("rev-list", "-1", "--first-parent", f"--before={iso_time}", _checked(sha))
+        out = self._run("rev-list", "-1", "--first-parent", f"--before={iso_time}", checked(sha))
         return out.stdout.decode().strip() or None
 
     def tags(self, sha: str) -> list[tuple[str, str]]:
         """(name, commit) of the tags that are ancestors of a commit, as at that time."""
         template = "%(refname:strip=2) %(objectname) %(*objectname)"
         out = self._run(
-            "for-each-ref", f"--merged={_checked(sha)}", f"--format={template}", "refs/tags"
+            "for-each-ref", f"--merged={checked(sha)}", f"--format={template}", "refs/tags"
         )
         rows = [line.split(" ") for line in out.stdout.decode().splitlines()]
         return [(name, peeled or sha) for name, sha, peeled in rows]
 
     def pack(self, wanted: str, known: str | None) -> bytes:
         """A pack with all objects of `wanted`'s history that `known`'s does not have."""
-        revisions = f"{_checked(wanted)}\n" + (f"^{_checked(known)}\n" if known else "")
+        revisions = f"{checked(wanted)}\n" + (f"^{checked(known)}\n" if known else "")
+        self._origin.check_space()
         command = ("pack-objects", "--revs", "--stdout", "--quiet", "--delta-base-offset")
         done = self._run(*command, stdin=revisions.encode(), output_limit=_MAX_PACK_BYTES)
         if done.truncated:
             limit = f"{_MAX_PACK_BYTES >> 20} MiB"
-            raise PermanentError(f"the history of {self._label} packs to more than {limit}")
+            raise PermanentError(f"the history of {self._repository} packs to more than {limit}")
         return done.stdout
 
-    @property
-    def _label(self) -> str:
-        return f"{self.path.parent.name}/{self.path.stem}"
 
-    def _run(
-        self,
-        *arguments: str,
-        check: bool = True,
-        stdin: bytes | None = None,
-        env: Mapping[str, str] | None = None,
-        output_limit: int = process.OUTPUT_LIMIT,
-    ) -> process.Completed:
-        done = process.run(
-            _git("-C", self.path, *arguments),
-            timeout_s=self._timeout_s,
-            env={**_environment(), **(env or {})},
-            stdin=stdin,
-            output_limit=output_limit,
-        )
-        if done.timed_out:
-            raise TransientError(f"git in {self._label} took > {self._timeout_s:g} s")
-        if check and not done.ok:
-            why = f"git in {self._label}: {_last_line(done.text)}"
-            raise PermanentError(why) if _GONE.search(done.stderr) else TransientError(why)
-        return done
-
-
-def _checked(sha: str) -> str:
-    if not _SHA.fullmatch(sha):
-        raise PermanentError(f"{sha!r} is not a full commit hash")
-    return sha
-
-
-def _git(*arguments: str | Path) -> list[str | Path]:
-    return ["git", "-c", "core.hooksPath=/dev/null", *arguments]
-
-
-def _environment() -> dict[str, str]:
-    config = {k: v for k, v in os.environ.items() if k.startswith(("GIT_CONFIG", "GIT_SSL"))}
-    return process.environment(
-        **config,
-        GIT_TERMINAL_PROMPT="0",
-        GIT_ASKPASS="true",
-        SSH_ASKPASS="true",
-        GIT_SSH_COMMAND="ssh -oBatchMode=yes",
-        GIT_ALLOW_PROTOCOL="https:ssh:file",
-        GIT_OPTIONAL_LOCKS="0",
-        LC_ALL="C",
-    )
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return _CREDENTIALS.sub("", lines[-1].strip()) if lines else "no message"
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None

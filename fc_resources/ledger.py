@@ -10,7 +10,8 @@ import datetime
 import functools
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,22 @@ _progress = sa.Table(
     sa.Column("version", sa.String(64)),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
 )
+_pauses = sa.Table(
+    "pauses",
+    _METADATA,
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("until", sa.Float, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+_http_cache = sa.Table(
+    "http_cache",
+    _METADATA,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("etag", sa.String(256), nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("stored_at", sa.Float, nullable=False),
+)
+_CACHED_S = 90 * 86_400
 _format = sa.Table("format", _METADATA, sa.Column("version", sa.Integer, primary_key=True))
 
 
@@ -110,6 +127,14 @@ class Failure:
     attempts: int = 1
     table: str = ""
     month: datetime.date = datetime.date.min
+
+
+@dataclasses.dataclass(frozen=True)
+class Pause:
+    """Something everybody waits for: `until` in seconds since the epoch, `reason` one line."""
+
+    until: float
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,21 +296,30 @@ class Ledger:
                     values |= {"table_name": table, "month": month}
                     con.execute(sa.insert(_progress).values(values))
 
-    def keep_only(self, table: str, month: datetime.date, current: Mapping[str, str]) -> None:
+    def keep_only(
+        self,
+        table: str,
+        month: datetime.date,
+        current: Mapping[str, str],
+        spared: Callable[[str], bool] = lambda item: False,
+    ) -> None:
         """Forget what is no longer part of the month, or was computed from another input.
 
-        `current` maps items to their digests; a stale answer must not outlive its input.
+        `current` maps items to their digests; a stale answer must not outlive its input. Of
+        `spared` items nobody could say whether they are still part of the month.
         """
         c = _hook_cache.c
-        results = sa.select(c.item, c.digest).where(*_of(_hook_cache, table, month))
+        results = sa.select(c.item, c.digest, c.unknown).where(*_of(_hook_cache, table, month))
         failures = sa.select(_failures.c.item).where(*_of(_failures, table, month))
         with self._begin() as con:
-            stale = [
-                row.item for row in con.execute(results) if current.get(row.item) != row.digest
-            ]
-            gone = [item for item in con.scalars(failures) if item not in current]
-            _delete(con, _hook_cache, table, month, stale)
-            _delete(con, _failures, table, month, gone)
+            known = con.execute(results).all()
+            fresh = [row for row in known if current.get(row.item) == row.digest]
+            stale = {row.item for row in known if not spared(row.item)} - {r.item for r in fresh}
+            answered = {row.item for row in fresh if not row.unknown}
+            failed = [item for item in con.scalars(failures) if not spared(item)]
+            _delete(con, _hook_cache, table, month, sorted(stale))
+            over = [item for item in failed if item not in current or item in answered]
+            _delete(con, _failures, table, month, over)
 
     def version(self, table: str, month: datetime.date) -> tuple[int, int]:
         """Changes whenever an item of the month is recorded or forgotten."""
@@ -353,6 +387,37 @@ class Ledger:
         with self._read() as con:
             rows = con.execute(query.where(*_of(_failures, table, month)))
             return {row.item: row.attempts for row in rows}
+
+    def pause(self, name: str, until: float, reason: str) -> None:
+        """Have every process that asks wait until then; a later end that is known stays."""
+        with self._begin() as con:
+            con.execute(sa.delete(_pauses).where(_pauses.c.until < time.time()))
+            found = con.scalar(sa.select(_pauses.c.until).where(_pauses.c.name == name))
+            if found is None or found < until:
+                con.execute(sa.delete(_pauses).where(_pauses.c.name == name))
+                con.execute(sa.insert(_pauses).values(name=name, until=until, reason=reason))
+
+    def pauses(self) -> dict[str, Pause]:
+        """Pauses that have not ended, by name."""
+        with self._read() as con:
+            rows = con.execute(sa.select(_pauses).where(_pauses.c.until > time.time()))
+            return {row.name: Pause(row.until, row.reason) for row in rows}
+
+    def cached(self, key: str) -> tuple[str, bytes] | None:
+        """(ETag, body) of an answer remembered under `key`."""
+        query = sa.select(_http_cache.c.etag, _http_cache.c.body).where(_http_cache.c.key == key)
+        with self._read() as con:
+            row = con.execute(query).one_or_none()
+        return None if row is None else (row.etag, row.body)
+
+    def remember(self, key: str, etag: str, body: bytes) -> None:
+        """Keep an answer for conditional requests, and none for longer than 90 days."""
+        now = time.time()
+        c = _http_cache.c
+        with self._begin() as con:
+            old = sa.or_(c.key == key, c.stored_at < now - _CACHED_S)
+            con.execute(sa.delete(_http_cache).where(old))
+            con.execute(sa.insert(_http_cache).values(key=key, etag=etag, body=body, stored_at=now))
 
 
 def _of(table: sa.Table, name: str, month: datetime.date) -> tuple[Any, Any]:

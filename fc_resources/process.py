@@ -35,6 +35,8 @@ _PASSED = (
 )
 #: What is kept of a program's output unless the caller expects more, in bytes.
 OUTPUT_LIMIT = 64 * 1024 * 1024
+#: `ulimit` counts blocks of 512 bytes; old versions of bash, such as macOS's, of 1,024.
+_BLOCK_BYTES = 512
 
 _running: set[int] = set()
 _running_lock = threading.Lock()
@@ -74,12 +76,26 @@ def run(
     cwd: Path | None = None,
     stdin: bytes | None = None,
     output_limit: int = OUTPUT_LIMIT,
+    file_limit: int | None = None,
+    memory_limit: int | None = None,
 ) -> Completed:
     """Run `command` (no shell) to its end or to the limit; never raises for the program's failure.
 
     Output goes through files, so a chatty program costs disk, not memory, and a grandchild that
-    keeps a pipe open cannot hold the caller. `OSError` when the program cannot be started.
+    keeps a pipe open cannot hold the caller. With `file_limit` (bytes, rounded up to whole blocks)
+    whoever of the program and its children makes a file larger, its output too, dies of SIGXFSZ;
+    with `memory_limit` (bytes, not on macOS) none of them gets more address space. `OSError` when
+    the program cannot be started; with one of the two limits it ends with code 127 then.
     """
+    limits = []
+    if file_limit is not None:
+        # SIGXFSZ dumps core where that is allowed.
+        limits += ["ulimit -c 0", f"ulimit -f {-(-file_limit // _BLOCK_BYTES)}"]
+    if memory_limit is not None:
+        limits += [f"ulimit -v {memory_limit // 1024}"]
+    if limits:
+        script = "".join(f"{limit} 2>/dev/null; " for limit in limits) + 'exec "$0" "$@"'
+        command = ["/bin/sh", "-c", script, *command]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = subprocess.Popen(
             [str(part) for part in command],
@@ -110,6 +126,11 @@ def run(
             truncated = truncated or size > output_limit
             texts.append(stream.read(output_limit))
     return Completed(child.returncode, texts[0], texts[1], timed_out, truncated)
+
+
+def at_file_limit(size: int, file_limit: int) -> bool:
+    """Whether a file of `size` bytes is what `run` left of one that was to become larger."""
+    return any(0 <= size - n * file_limit < n * _BLOCK_BYTES for n in (1, 2))
 
 
 def kill_all() -> None:

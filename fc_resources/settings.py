@@ -5,6 +5,7 @@ Per-run choices (`--force`, `--n-concurrent` ...) are not settings: see `fc_asse
 
 import functools
 import os
+import re
 import urllib.parse
 from pathlib import Path
 from typing import Literal
@@ -36,12 +37,19 @@ class Settings(pydantic_settings.BaseSettings):
 
     fc_home: Path = Path(".fc")
     fc_offline_source: Path | None = None
+    gh_tokens: pydantic.SecretStr | None = None
+    fc_github_url: str = pydantic.Field("https://api.github.com", pattern=r"^https?://[^\s?#]+$")
+    fc_github_timeout_s: float = pydantic.Field(30, gt=0)
+    fc_github_max_wait_s: float = pydantic.Field(3900, ge=0)
     fc_sandbox: Literal["auto", "docker", "process", "none"] = "auto"
     fc_base_image: str = "python:{python}-slim-bookworm"
     fc_python_versions: str = ",".join(PYTHON_RELEASES)
     fc_max_failed_share: float = pydantic.Field(0.25, ge=0, le=1)
     fc_lock_timeout_s: float = pydantic.Field(60, gt=0)
     fc_git_timeout_s: float = pydantic.Field(1800, gt=0)
+    fc_mirror_days: float = pydantic.Field(180, gt=0)
+    fc_mirror_gb: float = pydantic.Field(20, gt=0)
+    fc_free_gb: float = pydantic.Field(2, ge=0)
     fc_build_timeout_s: float = pydantic.Field(1800, gt=0)
     fc_profile_timeout_s: float = pydantic.Field(1800, gt=0)
     fc_memory: str = pydantic.Field("4g", pattern=r"^\d+[kmg]$")
@@ -72,6 +80,19 @@ class Settings(pydantic_settings.BaseSettings):
         if "{python}" not in text or "{" in text.replace("{python}", ""):
             raise ValueError("has to contain {python}, where the minor version goes, and no other")
         return text
+
+    @pydantic.field_validator("gh_tokens")
+    @classmethod
+    def _printable(cls, tokens: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        text = "".join(_words(tokens))
+        if not (text.isascii() and text.isprintable()):
+            raise ValueError("has characters that no token has")
+        return tokens
+
+    @property
+    def github_tokens(self) -> list[str]:
+        """Tokens for GitHub, each once, in the order given (by commas or blanks)."""
+        return list(dict.fromkeys(_words(self.gh_tokens)))
 
     @property
     def python_versions(self) -> list[str]:
@@ -135,6 +156,10 @@ class Settings(pydantic_settings.BaseSettings):
                 f"FC_HOME {self.fc_home} cannot be written ({error.strerror}); "
                 "set FC_HOME to a folder of yours"
             ) from None
+
+
+def _words(secret: pydantic.SecretStr | None) -> list[str]:
+    return re.findall(r"[^\s,;]+", secret.get_secret_value()) if secret else []
 
 
 def load() -> Settings:

@@ -206,7 +206,7 @@ class Warehouse:
                 con.execute("SET enable_progress_bar = false")
                 # By default DuckDB takes 80 % of the memory and a buffer per core: reading 240 MB
                 # took 800 MB, so it takes 200.
-                con.execute("SET memory_limit = '256MB'")
+                con.execute("SET memory_limit = '128MB'")
                 con.execute("SET threads = 1")
                 return con
 
@@ -244,6 +244,12 @@ def select_months(
     """
     if table not in _tables(con):
         raise PermanentError(f"{SCHEMA}.{table} was never written; materialize it first")
+    described = con.execute(f"DESCRIBE {SCHEMA}.{_name(table)}").fetchall()
+    for column in set(columns or ()) - {name for name, *_ in described}:
+        raise PermanentError(
+            f"{SCHEMA}.{table} was written by a version without the column {column}; "
+            "materialize it again"
+        )
     names = ", ".join(map(_name, columns)) if columns else "*"
     wanted = [f"{PARTITION} = {_dates([month])}" for month in sorted(set(months))] or ["false"]
     return " UNION ALL ".join(

@@ -1,6 +1,6 @@
 """What all tests share: no setting of the developer's machine leaks in, capabilities are named.
 
-`FC_TEST_REQUIRE=docker,browser` turns the skips of a poorer machine into failures.
+`FC_TEST_REQUIRE=docker,browser,github` turns the skips of a poorer machine into failures.
 """
 
 import os
@@ -16,6 +16,7 @@ import pytest
 from fc_assets import interrupts
 from fc_resources import settings
 from fc_resources.docker import Docker
+from tests.fakes import github_schema
 
 #: Kept for the tests that need them: where images come from on a machine without a registry.
 _KEPT = ("FC_BASE_IMAGE", "FC_PYTHON_VERSIONS", "FC_TEST_REQUIRE")
@@ -25,6 +26,8 @@ _REQUIRED = os.environ.get("FC_TEST_REQUIRE", "").split(",")
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A home per test, no token, no offline source, and the settings read afresh."""
+    monkeypatch.delenv("GH_TOKENS", raising=False)
+    monkeypatch.setitem(settings.Settings.model_config, "env_file", None)
     for name in list(os.environ):
         if name.startswith(("FC_", "DAGSTER_")) and name not in _KEPT:
             monkeypatch.delenv(name)
@@ -37,13 +40,16 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def _lacks(capability: str) -> str | None:
     if capability == "docker":
         return None if Docker(Path("/nonexistent")).answers() else "no Docker daemon answers"
+    if capability == "github":
+        there = github_schema.PATH.is_file()
+        return None if there else "GitHub's GraphQL schema is not there (npm and make test get it)"
     found = shutil.which("chromium") and shutil.which("chromedriver")
     return None if found else "chromium or chromedriver is not installed"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what the machine cannot run, unless `FC_TEST_REQUIRE` names it."""
-    for capability in ("docker", "browser"):
+    for capability in ("docker", "browser", "github"):
         marked = [item for item in items if item.get_closest_marker(capability)]
         reason = _lacks(capability) if marked and capability not in _REQUIRED else None
         for item in marked:

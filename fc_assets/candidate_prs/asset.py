@@ -3,7 +3,7 @@
 import datetime
 import functools
 import importlib.resources
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,9 +11,10 @@ import jinja2
 import pyarrow as pa
 
 from fc_assets import materialize, months, work
-from fc_assets.candidate_prs import links, rules
+from fc_assets.candidate_prs import issues, rules
 from fc_assets.options import Options
 from fc_assets.tables import CANDIDATE_PRS
+from fc_resources.github import GitHub
 from fc_resources.settings import Settings
 from fc_resources.warehouse import Rows
 
@@ -26,7 +27,6 @@ _TEXT = [
     "merged_at",
     "merge_commit_sha",
 ]
-Issues = Mapping[tuple[str, int], Mapping[str, Any]]
 
 
 @dg.asset(
@@ -48,19 +48,19 @@ def candidate_prs(
     pull_requests: pa.RecordBatchReader,
     runner: dg.ResourceParam[work.Work],
     settings: dg.ResourceParam[Settings],
+    github: dg.ResourceParam[GitHub],
     options: dg.ResourceParam[Options],
 ) -> Rows:
-    source = options.source(settings)
-    issues = {(i["repo_name"].lower(), i["issue_number"]): i for i in source.issues()}
     wanted = materialize.wanted(context)
+    find = functools.partial(
+        issues.find, offline=issues.offline(options.source(settings)), github=github
+    )
     outcome = materialize.run(
         context,
         runner,
         options,
         CANDIDATE_PRS,
-        items(
-            months.split(pr_classifications, wanted), months.split(pull_requests, wanted), issues
-        ),
+        items(months.split(pr_classifications, wanted), months.split(pull_requests, wanted), find),
         functools.partial(state, template=template()),
         settings=settings,
     )
@@ -70,30 +70,17 @@ def candidate_prs(
 def items(
     classified: Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]],
     pull_requests: Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]],
-    issues: Issues,
+    find: Callable[[Sequence[Mapping[str, Any]]], Sequence[issues.Linked]],
 ) -> Iterator[tuple[datetime.date, list[work.Item[Mapping[str, Any]]]]]:
     """Performance pull requests, each with the issues it refers to."""
     for (month, verdicts), (_, rows) in zip(classified, pull_requests, strict=True):
         performance = {work.key_of(row) for row in verdicts if row["is_performance"]}
+        wanted = [row for row in rows if work.key_of(row) in performance]
         found = []
-        for row in rows:
-            if work.key_of(row) in performance:
-                value = {**row, "issues": linked(row, issues)}
-                found.append(
-                    work.Item(work.key_of(row), value, work.digest(value, rules.EXTRACTOR))
-                )
+        for row, linked in zip(wanted, find(wanted), strict=True):
+            value = {**row, "issues": linked.issues, "unknown": linked.unknown}
+            found.append(work.Item(work.key_of(row), value, work.digest(value, rules.EXTRACTOR)))
         yield month, found
-
-
-def linked(row: Mapping[str, Any], issues: Issues) -> list[Mapping[str, Any]]:
-    """Issues that title and body refer to; a pull request is none, itself least of all."""
-    name = f"{row['owner']}/{row['repo']}".lower()
-    numbers = links.references(f"{row['title']}\n{row['body']}", row["owner"], row["repo"])
-    return [
-        issues[name, number]
-        for number in numbers
-        if number != row["issue_number"] and (name, number) in issues
-    ]
 
 
 def template() -> jinja2.Template:
@@ -128,5 +115,6 @@ def state(row: Mapping[str, Any], template: jinja2.Template) -> work.Answer:
                 "reason": reason,
                 "extractor": rules.EXTRACTOR,
             }
-        ]
+        ],
+        unknown=row["unknown"],
     )

@@ -1,79 +1,142 @@
-"""One pull request of an offline source, completed from its git mirror."""
+"""Pull requests completed with their diffs: from git, many at once, else from GitHub.
 
-import datetime
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+What a diff could not be read from and what has none are different outcomes: `diff_source` says
+which.
+"""
+
+import dataclasses
+from collections.abc import Sequence
 
 from fc_assets import work
-from fc_assets.pull_requests import prefilter
-from fc_resources.errors import UnavailableError
-from fc_resources.git import DiffTooLargeError, FileChange, Mirrors
+from fc_assets.pull_requests import prefilter, record
+from fc_assets.pull_requests.record import PullRequest
+from fc_assets.texts import storable
+from fc_resources import github_merged, github_queries
+from fc_resources.errors import InterruptedRunError, TransientError, UnavailableError
+from fc_resources.git import Mirrors
+from fc_resources.git_diffs import Diff, FileChange
+from fc_resources.git_objects import CommitGoneError
+from fc_resources.github import GitHub
+from fc_resources.github_answers import GoneError
 
-_SUMMARY_ROW = re.compile(
-    r"^\| *([^|\n]+?) *\| *(\d{1,9}) *\| *(\d{1,9}) *\| *\d{1,9} *\|$", re.MULTILINE
-)
+_NO_DIFF = {
+    "too_large": "its diff is too large to be stored and judged",
+    "gone": "its merge commit is gone",
+}
 
 
-def describe(raw: Mapping[str, Any], mirrors: Mirrors) -> work.Answer:
-    """The row of a pull request: a diff the source brings is taken, else git is asked.
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What became known of a diff; `unknown` says why it has to be asked for again."""
 
-    Raises `PermanentError` when the merge commit is not in its repository. With the repository
-    out of reach, the row has no diff, says so, and is completed another time.
+    base: str | None
+    files: Sequence[FileChange]
+    patch: str | None
+    source: str
+    unknown: str | None = None
+
+
+def describe(
+    pulls: Sequence[PullRequest], mirrors: Mirrors, github: GitHub
+) -> list[work.Answer | Exception]:
+    """The row of each pull request, or why it has none.
+
+    With its repository out of reach a row has no diff, says so, and is completed another time.
     """
-    owner, _, repo = raw["repo_name"].partition("/")
-    sha = raw["pr_merge_commit_sha"]
-    base = (raw["pr_base"] or {}).get("sha") or None
-    files = summary(raw["file_change_summary"] or "")
-    patch, source, unknown = raw["original_patch"] or None, "source", None
-    if patch is None:
+    diffs: dict[str, _Found | Exception] = {}
+    for name in dict.fromkeys((pull.owner, pull.repo) for pull in pulls):
+        wanted = [p for p in pulls if (p.owner, p.repo) == name and not p.patch]
+        diffs |= _diffs([p for p in wanted if p.merge_commit_sha], mirrors, github)
+    return [_answer(pull, diffs.get(pull.key)) for pull in pulls]
+
+
+def _diffs(
+    pulls: Sequence[PullRequest], mirrors: Mirrors, github: GitHub
+) -> dict[str, _Found | Exception]:
+    """The diffs of pull requests of one repository, by key."""
+    if not pulls:
+        return {}
+    shas = [pull.merge_commit_sha or "" for pull in pulls]
+    try:
+        found = mirrors.mirror(pulls[0].owner, pulls[0].repo, shas).diffs(shas)
+    except TransientError as error:
+        found = dict.fromkeys(shas, error)
+    return {pull.key: _found(pull, found[pull.merge_commit_sha or ""], github) for pull in pulls}
+
+
+def _found(pull: PullRequest, diff: Diff | Exception, github: GitHub) -> _Found | Exception:
+    if isinstance(diff, Diff):
+        source = "too_large" if diff.patch is None else "git"
+        return _Found(diff.base, diff.files, diff.patch, source)
+    # An offline source names the tip of the branch, not what the commit was made on.
+    base = pull.base_sha if pull.origin == "github" else None
+    if isinstance(diff, CommitGoneError):
         try:
-            mirror = mirrors.mirror(owner, repo, [sha])
+            return _from_github(pull, base, github)
         except UnavailableError as error:
-            base, source, unknown = None, "unreachable", str(error)
-        else:
-            base = mirror.first_parent(sha)
-            files = mirror.changes(base, sha)
-            try:
-                patch, source = mirror.diff(base, sha), "git"
-            except DiffTooLargeError:
-                source = "too_large"
-    title, body = _text(raw["pr_title"]), _text(raw["pr_body"])
-    labels = [_text(label["name"]) for label in raw["pr_labels"] or []]
-    passes, reason = prefilter.judge(title, body, labels, files, patch)
+            diff = error
+        except InterruptedRunError:
+            raise
+        except Exception as error:  # this pull request's failure, not that of its batch
+            return error
+    if isinstance(diff, UnavailableError):
+        return _Found(base, pull.files, None, "unreachable", str(diff))
+    return diff
+
+
+def _from_github(pull: PullRequest, base: str | None, github: GitHub) -> _Found:
+    """For a commit that no branch has any more: GitHub may still know it."""
+    gone = _Found(base, pull.files, None, "gone")
+    if not github or pull.merge_commit_sha is None:
+        return gone
+    name = f"{pull.owner}/{pull.repo}"
+    try:
+        patch = github.ask(github_queries.commit_diff(github, name, pull.merge_commit_sha))
+        files = pull.files
+        if not pull.all_files and pull.node:
+            files = record.changes(github.ask(github_merged.all_files(github, pull.node)))
+    except GoneError:
+        return gone
+    if patch is None:
+        return _Found(base, files, None, "too_large")
+    return _Found(base, files, storable(patch), "api")
+
+
+def _answer(pull: PullRequest, found: _Found | Exception | None) -> work.Answer | Exception:
+    if isinstance(found, Exception):
+        return found
+    if found is None:
+        # Without a merge commit nobody can say what was merged.
+        source = "source" if pull.patch else "gone"
+        found = _Found(pull.base_sha, pull.files, pull.patch, source)
+    if found.source in _NO_DIFF:
+        passes, reason = False, _NO_DIFF[found.source]
+    else:
+        passes, reason = prefilter.judge(
+            pull.title, pull.body, pull.labels, found.files, found.patch
+        )
     row = {
-        "owner": owner,
-        "repo": repo,
-        "issue_number": raw["pr_number"],
-        "title": title,
-        "body": body,
-        "labels": labels,
-        "created_at": _time(raw["pr_created_at"]),
-        "merged_at": _time(raw["pr_merged_at"]),
-        "merge_commit_sha": sha,
-        "base_sha": base,
-        "head_sha": (raw["pr_head"] or {}).get("sha") or None,
-        "patch": patch,
-        "diff_source": source,
-        "files": [vars(change) for change in files],
-        "additions": sum(change.additions or 0 for change in files),
-        "deletions": sum(change.deletions or 0 for change in files),
+        "owner": pull.owner,
+        "repo": pull.repo,
+        "issue_number": pull.number,
+        "title": pull.title,
+        "body": pull.body,
+        "labels": pull.labels,
+        "author": pull.author,
+        "created_at": pull.created_at,
+        "merged_at": pull.merged_at,
+        "merge_commit_sha": pull.merge_commit_sha,
+        "base_sha": found.base,
+        "head_sha": pull.head_sha,
+        "patch": found.patch,
+        "diff_source": found.source,
+        "files": [vars(change) for change in found.files],
+        "additions": sum(change.additions or 0 for change in found.files),
+        "deletions": sum(change.deletions or 0 for change in found.files),
         "passes_prefilter": passes,
         "prefilter_reason": reason,
-        "origin": "offline",
+        "events": pull.events,
+        "event_count": pull.event_count,
+        "origin": pull.origin,
     }
-    return work.Answer([row], unknown=unknown)
-
-
-def summary(markdown: str) -> Sequence[FileChange]:
-    """The changed files of an offline source's `file_change_summary` table."""
-    return [FileChange(path, int(a), int(d)) for path, a, d in _SUMMARY_ROW.findall(markdown)]
-
-
-def _text(value: str | None) -> str:
-    """Text of others without NUL, which neither DuckDB nor PostgreSQL keeps."""
-    return (value or "").replace("\0", "\ufffd")
-
-
-def _time(value: str | None) -> datetime.datetime | None:
-    return None if value is None else datetime.datetime.fromisoformat(value)
+    return work.Answer([row], unknown=found.unknown)

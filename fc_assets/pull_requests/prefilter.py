@@ -8,7 +8,7 @@ itself and a bearable size. Every decision comes with its reason.
 import re
 from collections.abc import Sequence
 
-from fc_resources.git import FileChange
+from fc_resources.git_diffs import FileChange
 
 _POSITIVE = re.compile(
     r"\b(perf|performance|optimi[sz]\w*|speed\w*|fast\w*|slow\w*|cach\w*|parallel\w*|benchmark\w*"

@@ -230,32 +230,19 @@ def test_without_docker_other_code_is_not_run_and_one_sentence_says_so(tmp_path:
     assert not (home / "sandboxes").exists()
 
 
-def test_items_failed_beyond_the_threshold_are_exit_code_1(tmp_path: Path) -> None:
-    """Commits that no repository has fail alone; here they are too many."""
-    home = samples.home_with_sample(tmp_path / "home")
-    rows = [
-        samples.pull_request(n, repo_name="formulacode/wordmill", original_patch="", pr_labels=[])
-        for n in (1, 2)
-    ]
-    samples.write(home / "offline" / "pull_requests.parquet", rows)
-    done = samples.fc_data(home, *_JANUARY, "--stage", 1, "--stage", 2)
-    assert done.returncode == 1
-    assert "2 of 2 items failed" in done.stderr
-    shown = samples.fc_data(home, "failures")
-    assert shown.stdout.count("is not in formulacode/wordmill") == 2
-    assert "pull_requests" not in samples.tables(home)
-
-
-def test_a_pull_request_whose_commit_is_missing_fails_alone(tmp_path: Path) -> None:
+def test_a_pull_request_whose_commit_is_gone_is_kept_and_says_so(tmp_path: Path) -> None:
     home = samples.home_with_sample(tmp_path / "home")
     known = samples.sample.load("pull_requests")
     lost = samples.pull_request(999, repo_name="formulacode/wordmill", original_patch="")
     samples.write(home / "offline" / "pull_requests.parquet", [*known, lost])
     done = samples.fc_data(home, *_JANUARY, "--stage", 1, "--stage", 2)
     assert done.returncode == 0, done.stderr
-    numbers = {row["issue_number"] for row in samples.tables(home)["pull_requests"]}
-    assert numbers == {row["pr_number"] for row in known if _is_january(row["pr_merged_at"])}
-    assert "#999: commit" in samples.fc_data(home, "failures").stdout
+    rows = {row["issue_number"]: row for row in samples.tables(home)["pull_requests"]}
+    january = {row["pr_number"] for row in known if _is_january(row["pr_merged_at"])}
+    assert rows.keys() == {*january, 999}
+    assert {number for number, row in rows.items() if row["diff_source"] == "gone"} == {999}
+    assert not rows[999]["passes_prefilter"]
+    assert samples.fc_data(home, "failures").stdout == ""
 
 
 def _is_january(text: str) -> bool:

@@ -100,3 +100,17 @@ def test_split_gives_every_wanted_month_once() -> None:
         for m, rows in months.split([batch], [march, january, february])
     }
     assert split == {january: [1], february: [], march: [2]}
+
+
+def test_a_month_is_over_an_hour_after_its_end() -> None:
+    """Until then what GitHub tells of it holds for a day."""
+    january = datetime.date(2026, 1, 1)
+    moments = {
+        "2026-01-15T12:00:00+00:00": datetime.date(2026, 1, 15),
+        "2026-01-16T01:00:00+14:00": datetime.date(2026, 1, 15),
+        "2026-02-01T00:59:59+00:00": datetime.date(2026, 2, 1),
+        "2026-02-01T01:00:00+00:00": None,
+        "2030-01-01T00:00:00+00:00": None,
+    }
+    for text, day in moments.items():
+        assert months.until(january, datetime.datetime.fromisoformat(text)) == day

@@ -16,6 +16,7 @@ _ROW = {
     "owner": "o",
     "repo": "r",
     "origin": "offline",
+    "aliases": [],
 }
 
 

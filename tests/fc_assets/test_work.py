@@ -374,3 +374,154 @@ def test_after_kill_9_only_unfinished_items_run(tmp_path: Path) -> None:
     undisturbed = Bench(tmp_path / "undisturbed")
     undisturbed.run(names)
     assert bench.stored() == undisturbed.stored()
+
+
+def _items(*names: str, version: str = "") -> list[work.Item[str]]:
+    return [work.Item(f"o/{name}", name, work.digest(name, version)) for name in names]
+
+
+def _write(bench: Bench, items: Any, do: Any = number, **options: Any) -> work.Outcome:
+    outcome = bench.work.run(NUMBERS, [(JANUARY, items)], do, **options)
+    bench.warehouse.replace("numbers", outcome.rows["numbers"])
+    return outcome
+
+
+def test_items_that_cannot_be_listed_fail_visibly_and_keep_what_is_known_of_them(
+    bench: Bench,
+) -> None:
+    _write(bench, _items("a", "bb", "ccc"))
+    outage = work.Unlisted("o/a", UnavailableError("down"))
+    [month] = _write(bench, [outage, *_items("bb")]).months
+    assert (month.total, month.skipped, month.failed) == (2, 1, 1)
+    assert bench.stored() == {"a": 1, "bb": 2}
+    assert [(f.item, f.error) for f in bench.ledger.failures()] == [("o/a", "down")]
+    _write(bench, _items("a", "bb"))
+    assert bench.ledger.failures() == []
+    assert bench.stored() == {"a": 1, "bb": 2}
+
+
+def test_all_that_belongs_to_an_unlisted_group_is_kept(bench: Bench) -> None:
+    names = ("o/r#1", "o/r@f", "o/r2#1", "o/s#1")
+    for name in names:
+        item = work.Item(name, name, work.digest(name))
+        bench.work.run(NUMBERS, [(JANUARY, [item])], lambda _: work.Answer([]))
+    kept = {"o/r#1", "o/r@f"}
+    # Each run forgets what the one before knew, so all are made known at once here.
+    items = [work.Item(name, name, work.digest(name)) for name in names]
+    bench.work.run(NUMBERS, [(JANUARY, items)], lambda _: work.Answer([]))
+    listed = [work.Unlisted("o/r", UnavailableError("down")), items[3]]
+    bench.work.run(NUMBERS, [(JANUARY, listed)], lambda _: work.Answer([]))
+    assert set(bench.ledger.results("numbers", JANUARY)) == {*kept, "o/s#1"}
+
+
+def test_nothing_listed_at_all_fails_the_month(bench: Bench) -> None:
+    with pytest.raises(ThresholdError, match=r"1 of 1 items failed.*down"):
+        _write(bench, [work.Unlisted("o/a", UnavailableError("down"))])
+
+
+def test_items_are_taken_only_as_fast_as_they_are_done(bench: Bench) -> None:
+    """Ten thousand pull requests must not be in memory at once."""
+    taken: list[int] = []
+    ended: list[int] = []
+    ahead: list[int] = []
+
+    def items() -> Any:
+        for index in range(200):
+            taken.append(index)
+            ahead.append(len(taken) - len(ended))
+            yield work.Item(f"o/{index}", str(index), str(index))
+
+    def do(name: str) -> work.Answer:
+        ended.append(int(name))
+        return number(name)
+
+    _write(bench, items(), do, concurrency=2)
+    assert len(bench.stored()) == 200
+    assert max(ahead) <= 2 * 2 + 2
+
+
+def test_a_slow_listing_does_not_hold_up_what_is_finished(bench: Bench) -> None:
+    known: list[set[str]] = []
+
+    def items() -> Any:
+        yield from _items("a", "bb")
+        deadline = threading.Event()
+        while len(bench.ledger.results("numbers", JANUARY)) < 2 and not deadline.wait(0.01):
+            pass
+        known.append(set(bench.ledger.results("numbers", JANUARY)))
+        yield from _items("ccc")
+
+    _write(bench, items())
+    assert known == [{"o/a", "o/bb"}]
+    assert bench.stored() == {"a": 1, "bb": 2, "ccc": 3}
+
+
+def test_a_listing_that_breaks_keeps_what_was_finished_and_forgets_nothing(bench: Bench) -> None:
+    _write(bench, _items("a", "bb"))
+
+    def items() -> Any:
+        yield from _items("bb", version="changed")
+        raise UnavailableError("the limit is met")
+
+    with pytest.raises(UnavailableError, match="the limit is met"):
+        _write(bench, items())
+    assert set(bench.ledger.results("numbers", JANUARY)) == {"o/a", "o/bb"}
+    assert bench.ledger.progress()["numbers", JANUARY].state == "failed"
+    assert bench.stored() == {"a": 1, "bb": 2}
+
+
+def test_an_item_listed_twice_counts_once(bench: Bench) -> None:
+    [month] = _write(bench, _items("a", "a", "bb")).months
+    assert (month.total, month.done) == (2, 2)
+
+
+def test_items_in_batches_are_answered_each_for_itself(bench: Bench) -> None:
+    sizes: list[int] = []
+
+    def do(names: Any) -> list[work.Answer | Exception]:
+        sizes.append(len(names))
+        return [PermanentError("bad") if name == "n3" else number(name) for name in names]
+
+    names = [f"n{index}" for index in range(10)]
+    [month] = _write(bench, _items(*names), work.Batches(do, 4), concurrency=1).months
+    assert (month.done, month.failed) == (9, 1)
+    assert sizes == [4, 4, 2]
+    assert set(bench.stored()) == {*names} - {"n3"}
+
+
+def test_only_those_of_a_batch_that_met_a_transient_error_are_tried_again(bench: Bench) -> None:
+    asked: list[list[str]] = []
+
+    def do(names: Any) -> list[work.Answer | Exception]:
+        asked.append(list(names))
+        first = len(asked) == 1
+        return [
+            TransientError("flaky") if name == "bb" and first else number(name) for name in names
+        ]
+
+    _write(bench, _items("a", "bb", "ccc"), work.Batches(do, 4))
+    assert asked == [["a", "bb", "ccc"], ["bb"]]
+    assert bench.stored() == {"a": 1, "bb": 2, "ccc": 3}
+
+
+def test_a_batch_that_breaks_fails_its_items_and_no_others(bench: Bench) -> None:
+    def do(names: Any) -> list[work.Answer | Exception]:
+        if "n1" in names:
+            raise RuntimeError("broken")
+        return [number(name) for name in names]
+
+    names = [f"n{index}" for index in range(12)]
+    [month] = _write(bench, _items(*names), work.Batches(do, 3), concurrency=1).months
+    assert (month.done, month.failed) == (9, 3)
+
+
+def test_a_wait_that_was_interrupted_is_neither_an_answer_nor_a_failure(bench: Bench) -> None:
+    def do(name: str) -> work.Answer:
+        if name == "bb":
+            raise InterruptedRunError("stopped while asking")
+        return number(name)
+
+    with pytest.raises(InterruptedRunError, match="--resume"):
+        _write(bench, _items("a", "bb", "ccc"), do, concurrency=1)
+    assert bench.ledger.failures() == []
+    assert "o/bb" not in bench.ledger.results("numbers", JANUARY)

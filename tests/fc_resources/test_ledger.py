@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -266,3 +267,44 @@ def test_a_ledger_another_program_keeps_locked_is_transient(url: str) -> None:
 
 def test_the_first_use_makes_the_folder(tmp_path: Path) -> None:
     Ledger(f"sqlite:///{tmp_path / 'new' / 'home' / 'ledger.sqlite'}").check()
+
+
+# Pauses, and answers remembered for conditional requests.
+
+
+def test_a_pause_is_everybodys_and_ends_by_itself(url: str) -> None:
+    Ledger(url).pause("github:ab:core", time.time() + 60, "primary limit")
+    Ledger(url).pause("github:ab:search", time.time() - 1, "over")
+    [(name, pause)] = Ledger(url).pauses().items()
+    assert (name, pause.reason) == ("github:ab:core", "primary limit")
+
+
+def test_of_two_pauses_the_longer_counts(ledger: Ledger) -> None:
+    now = time.time()
+    for seconds in (60, 3600, 30):
+        ledger.pause("x", now + seconds, f"{seconds} s")
+    assert ledger.pauses()["x"].reason == "3600 s"
+
+
+def test_the_newest_answer_is_remembered(ledger: Ledger) -> None:
+    assert ledger.cached("k") is None
+    ledger.remember("k", '"1"', b"old")
+    ledger.remember("k", '"2"', b"new\0")
+    assert ledger.cached("k") == ('"2"', b"new\0")
+
+
+def test_answers_are_not_remembered_for_ever(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.remember("old", '"1"', b"")
+    later = time.time() + 91 * 86_400
+    monkeypatch.setattr(time, "time", lambda: later)
+    ledger.remember("new", '"1"', b"")
+    assert ledger.cached("old") is None
+    assert ledger.cached("new")
+
+
+def test_spared_items_outlive_their_absence(ledger: Ledger) -> None:
+    ledger.record(JAN, {"t": [_result("a"), _result("b")]}, {}, {})
+    ledger.keep_only("t", JAN, {}, spared=lambda item: item == "a")
+    assert set(ledger.results("t", JAN)) == {"a"}

@@ -1,6 +1,7 @@
 """Starting programs: what they see, how they end, what is left of them."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -82,6 +83,35 @@ def test_output_is_cut_and_says_so() -> None:
     assert done.truncated
     assert len(done.stdout) == 64 << 20
     assert not _run("true").truncated
+
+
+def test_a_file_above_the_limit_ends_the_program(tmp_path: Path) -> None:
+    script = f"head -c 100000 /dev/zero > {tmp_path}/file; echo $?"
+    assert _run(script, file_limit=100_000).stdout == b"0\n"
+    assert _run(script, file_limit=50_000).stdout == b"%d\n" % (128 + signal.SIGXFSZ)
+    assert process.at_file_limit((tmp_path / "file").stat().st_size, 50_000)
+    assert not process.at_file_limit(49_999, 50_000)
+    assert not process.at_file_limit(60_000, 50_000)
+
+
+def test_the_limit_of_a_file_is_one_of_the_output_too() -> None:
+    done = _run("exec head -c 100000 /dev/zero", output_limit=50_000, file_limit=50_001)
+    assert (done.returncode, len(done.stdout)) == (-signal.SIGXFSZ, 50_000)
+    assert done.truncated
+
+
+def test_memory_above_the_limit_is_not_given() -> None:
+    program = [sys.executable, "-c", "x = bytes(1 << 30)"]
+    for limit, ok in ((None, True), (1 << 29, False)):
+        done = process.run(program, timeout_s=60, env=process.environment(), memory_limit=limit)
+        assert done.ok == ok
+    assert "MemoryError" in done.text
+
+
+def test_a_program_with_a_limit_gets_its_arguments_as_they_are() -> None:
+    command = ["printf", "%s|", "$(id)", "a b", "", "'\""]
+    done = process.run(command, timeout_s=9, env=process.environment(), file_limit=1 << 20)
+    assert done.stdout == b"$(id)|a b||'\"|"
 
 
 def test_a_program_that_cannot_be_started_is_an_os_error() -> None:

@@ -14,6 +14,7 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("FC_HOME", "FC_BASE_IMAGE", "FC_PYTHON_VERSIONS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(settings.Settings.model_config, "env_file", "tokens.env")
 
 
 def test_everything_is_under_one_absolute_home(tmp_path: Path) -> None:
@@ -94,3 +95,23 @@ def test_the_ledger_is_in_any_home(
     monkeypatch.setenv("FC_HOME", str(tmp_path / name))
     Ledger(settings.load().ledger).check()
     assert (tmp_path / name / "ledger.sqlite").is_file()
+
+
+def test_tokens_are_split_counted_once_and_never_shown() -> None:
+    found = settings.Settings.model_validate({"gh_tokens": " ghp_a, ghp_b;ghp_a\n"})
+    assert found.github_tokens == ["ghp_a", "ghp_b"]
+    assert "ghp_a" not in repr(found)
+    assert "ghp_a" not in str(found.model_dump())
+
+
+def test_without_tokens_there_are_none() -> None:
+    assert settings.Settings.model_validate({}).github_tokens == []
+
+
+def test_a_token_no_header_could_carry_is_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GH_TOKENS", "ghp_schlüssel")
+    with pytest.raises(UsageError, match="GH_TOKENS: has characters") as caught:
+        settings.load()
+    assert "schl" not in str(caught.value)

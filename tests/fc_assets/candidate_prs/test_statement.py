@@ -1,12 +1,16 @@
 """From linked issues to a problem statement that does not tell the solution."""
 
 import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fc_assets import sample
 from fc_assets.candidate_prs import asset, links, rules
+from fc_assets.candidate_prs import issues as linked_issues
+from fc_resources.github import GitHub
+from fc_resources.ledger import Ledger
 
 _MERGED = datetime.datetime(2026, 1, 20, tzinfo=datetime.UTC)
 
@@ -52,6 +56,7 @@ def _row(**changes: Any) -> dict[str, Any]:
         "merge_commit_sha": "a" * 40,
         "patch": "+++ b/r.py\n+parsed_cache = {}\n-old_name = 1\n context_name\n",
         "issues": [_issue()],
+        "unknown": None,
         **changes,
     }
 
@@ -132,18 +137,13 @@ def test_people_are_anonymized_and_code_is_not() -> None:
     )
 
 
-def test_a_pull_request_is_not_its_own_issue() -> None:
-    row = _row(title="o/r#9", body="Fixes #9, #3")
-    issues = {("o/r", 3): _issue(), ("o/r", 9): _issue(issue_number=9)}
-    assert [issue["issue_number"] for issue in asset.linked(row, issues)] == [3]
-
-
 def test_text_of_others_is_not_a_template() -> None:
     row = _state(issues=[_issue(body="{{ 7 * 7 }} {% raw %}")])
     assert "{{ 7 * 7 }} {% raw %}" in row["statement"]
 
 
-def test_no_statement_of_the_sample_links_its_solution() -> None:
+def test_no_statement_of_the_sample_links_its_solution(tmp_path: Path) -> None:
+    nobody = GitHub([], Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}"))
     issues = {(i["repo_name"], i["issue_number"]): i for i in sample.load("issues")}
     performance = {r["pr_number"] for r in sample.load("labels") if r["is_performance_commit"]}
     stated = 0
@@ -159,7 +159,8 @@ def test_no_statement_of_the_sample_links_its_solution() -> None:
         )
         if raw["pr_number"] not in performance:
             continue
-        row["issues"] = asset.linked(row, issues)
+        [linked] = linked_issues.find([row], issues, nobody)
+        row["issues"] = linked.issues
         [answer] = asset.state(row, asset.template()).rows
         if answer["statement"] is not None:
             stated += 1

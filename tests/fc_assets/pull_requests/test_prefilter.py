@@ -4,8 +4,8 @@ import pytest
 
 from fc_assets import sample
 from fc_assets.pull_requests import prefilter
-from fc_assets.pull_requests.describe import summary
-from fc_resources.git import FileChange
+from fc_assets.pull_requests.record import summary
+from fc_resources.git_diffs import FileChange
 
 _CORE = [FileChange("lib/core.py", 5, 5)]
 _PATCH = "x" * 400

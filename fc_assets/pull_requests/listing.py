@@ -1,0 +1,62 @@
+"""Which pull requests a month has: GitHub's, and those that only an offline source knows."""
+
+import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from fc_assets import months, work
+from fc_assets.pull_requests import record
+from fc_assets.pull_requests.record import PullRequest
+from fc_resources import github_merged
+from fc_resources.github import GitHub
+from fc_resources.github_answers import GoneError
+from fc_resources.offline import OfflineSource
+
+Items = Iterator[work.Item[PullRequest] | work.Unlisted]
+
+
+def items(
+    source: OfflineSource | None,
+    github: GitHub,
+    tracked: Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]],
+) -> Iterator[tuple[datetime.date, Items]]:
+    """Pull requests merged in each month into a repository tracked in it."""
+    for month, repositories in tracked:
+        yield month, _of_month(source, github, month, repositories)
+
+
+def _of_month(
+    source: OfflineSource | None,
+    github: GitHub,
+    month: datetime.date,
+    repositories: Sequence[Mapping[str, Any]],
+) -> Items:
+    names = [work.key_of(row) for row in repositories]
+    known = {alias.lower(): work.key_of(row) for row in repositories for alias in row["aliases"]}
+    known |= {name.lower(): name for name in names}
+    offline = source.pull_requests(*months.window(month)) if source else []
+    brought = {
+        known[raw["repo_name"].lower()] for raw in offline if raw["repo_name"].lower() in known
+    }
+    seen: set[str] = set()
+    unlisted: set[str] = set()
+    if github and names:
+        for part in github.stream(github_merged.merged(github, names, *months.window(month))):
+            if isinstance(part, github_merged.Page):
+                for node in part.nodes:
+                    found = record.of_github(node, part.repository)
+                    seen.add(found.key)
+                    yield _item(found)
+            elif not (isinstance(part.error, GoneError) and part.repository in brought):
+                unlisted.add(part.repository)
+                yield work.Unlisted(part.repository, part.error)
+    for raw in offline:
+        name = known.get(raw["repo_name"].lower())
+        if name is not None and name not in unlisted:
+            found = record.of_offline(raw, name)
+            if found.key not in seen:
+                yield _item(found)
+
+
+def _item(found: PullRequest) -> work.Item[PullRequest]:
+    return work.Item(found.key, found, work.digest(vars(found)))

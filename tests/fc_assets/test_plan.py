@@ -1,0 +1,52 @@
+"""What a month depends on besides its tables, and when that makes it run again."""
+
+import datetime
+
+import pytest
+
+from fc_assets import months, plan
+from fc_assets.options import Options
+from fc_resources.ledger import Progress
+from fc_resources.settings import Settings
+
+JANUARY = datetime.date(2026, 1, 1)
+
+
+def _written(inputs: dict[str, str]) -> Progress:
+    counts = dict.fromkeys(("total", "done", "skipped", "failed", "unknown"), 0)
+    return Progress("written", "run", **counts, seconds=0.0, inputs=inputs, version="v")
+
+
+def _settings(**fields: object) -> Settings:
+    return Settings.model_validate({"gh_tokens": "ghp_one", **fields})
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_month_listed_before_its_end_is_listed_again(stage: int) -> None:
+    """Otherwise what was merged after the first run would be lost for good."""
+    given = plan.parameters(stage, Options(), _settings())
+    running = months.month_of(datetime.datetime.now(datetime.UTC))
+    assert "merged_until" in plan.of_month(given, running)
+    assert "merged_until" not in plan.of_month(given, JANUARY)
+    early = {**plan.of_month(given, JANUARY), "merged_until": "2026-01-20", "repositories": "v"}
+    names = {1: "repositories", 2: "pull_requests"}
+    states = {
+        ("repositories", JANUARY): _written(early),
+        (names[stage], JANUARY): _written(early if stage == 2 else {**early, "repositories": ""}),
+    }
+    reason = plan.left(stage, JANUARY, states, given)
+    assert reason is not None
+    assert "merged_until" in reason
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_an_offline_source_tells_all_of_a_month_at_once(stage: int) -> None:
+    given = plan.parameters(stage, Options(), _settings(gh_tokens=None))
+    running = months.month_of(datetime.datetime.now(datetime.UTC))
+    assert plan.of_month(given, running) == given
+
+
+def test_a_token_is_no_parameter_but_whether_there_is_one_is() -> None:
+    one, other = (plan.parameters(2, Options(), _settings(gh_tokens=t)) for t in ("a", "b"))
+    none = plan.parameters(2, Options(), _settings(gh_tokens=None))
+    assert one == other != none
