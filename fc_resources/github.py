@@ -210,7 +210,7 @@ class GitHub:
             try:
                 async with asyncio.timeout(_SLOWEST * self._timeout_s):
                     answer = await self._once(request, token)
-                verdict = judge(request, answer)
+                verdict = judge(request, answer, token.id)
             except httpx.InvalidURL as error:
                 raise PermanentError(f"GitHub has no {request.path!r}: {error}") from None
             except (httpx.HTTPError, TimeoutError) as error:
@@ -229,10 +229,12 @@ class GitHub:
                 failed, self._in_a_row = failed + 1, self._in_a_row + 1
                 if self._in_a_row > _MAX_IN_A_ROW:
                     raise UnavailableError(
-                        f"GitHub failed {self._in_a_row} times in a row, last: {verdict.why}"
+                        f"GitHub failed {self._in_a_row} times in a row, last with token "
+                        f"{token.id}: {verdict.why}"
                     )
                 if failed == request.tries:
-                    raise request.exhausted(f"failed {failed} times, last: {verdict.why}")
+                    last = f"last with token {token.id}: {verdict.why}"
+                    raise request.exhausted(f"failed {failed} times, {last}")
                 backoff = min(30, _BACKOFF_S * 2 ** (failed - 1))
                 await self.sleep(backoff * random.uniform(0.5, 1.5))
             elif verdict is not None:

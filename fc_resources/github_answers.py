@@ -142,9 +142,9 @@ _STUMBLED = re.compile(
 
 
 def judge(
-    request: Request, answer: Answer
+    request: Request, answer: Answer, token: str
 ) -> Limited | Unauthorized | Failing | PermanentError | None:
-    """What is wrong with an answer, or None."""
+    """What is wrong with an answer, or None; `token` is the short id of the one asked with."""
     status = answer.status
     if status == 401:
         return Unauthorized()
@@ -164,7 +164,7 @@ def judge(
     if status >= 500 or status == 408:
         return Failing(f"status {status}")
     said = f" ({answer.message})" if answer.message else ""
-    why = f"GitHub {request.method} {request.path} answers {status}{said}"
+    why = f"GitHub {request.method} {request.path} answers {status}{said} to token {token}"
     return GoneError(why) if status in (404, 410, 451) else RefusedError(why, status)
 
 

@@ -164,6 +164,41 @@ def test_a_repository_that_cannot_be_listed_fails_visibly_and_the_other_is_store
     assert _run(fake, home, "failures").stdout == ""
 
 
+def test_odd_pull_requests_are_all_stored_each_once(fake: fake_github.GitHub, home: Path) -> None:
+    """All at once: renamed, no author, no merge commit, forced away, huge, hostile text."""
+    odd, forced = "o/odd", "f" * 40
+    fake.repository(odd, stargazerCount=900)
+    fake.code.append({"repository": odd, "path": "asv.conf.json", "size": 7})
+    assert _run(fake, home, *_JANUARY[:-2]).returncode == 0
+    at = {"mergedAt": "2026-01-05T00:00:00Z", "createdAt": "2024-02-03T00:00:00Z"}
+    file = {"path": "src/a.py", "additions": 1, "deletions": 1}
+    fake.pull_request(_NAME, 1001, author=None, mergeCommit=None, **at)
+    fake.pull_request(_NAME, 1002, mergeCommit=forced, title="perf", files=[file], **at)
+    fake.diffs[forced] = b"diff --git a/src/a.py b/src/a.py\n-slow = 1\n+fast = 1\n"
+    many = [{**file, "path": f"src/{n}.py"} for n in range(3000)]
+    fake.pull_request(_NAME, 1003, mergeCommit="e" * 40, files=many, **at)
+    fake.diffs["e" * 40] = 406
+    body = "a\0b\ud800" + "x" * 1_000_000
+    fake.pull_request(_NAME, 1004, mergeCommit=None, body=body, **at)
+    fake.pull_request(odd, 1, mergeCommit=None, **at)
+    fake.rename(odd, "o/renamed")
+    done = _run(fake, home, *_JANUARY)
+    assert done.returncode == 0, done.stderr
+    assert _run(fake, home, "failures").stdout == ""
+    rows = {
+        (row["repo"], row["issue_number"]): row for row in samples.tables(home)["pull_requests"]
+    }
+    assert _numbers(home) == sorted([*_wanted("2026-01"), 1, 1001, 1002, 1003, 1004])
+    own = [rows[sample.REPOSITORY[1], number] for number in (1001, 1002, 1003, 1004)]
+    assert [row["diff_source"] for row in own] == ["gone", "api", "too_large", "gone"]
+    assert [row["passes_prefilter"] for row in own] == [False, True, False, False]
+    assert own[0]["author"] is None
+    assert own[1]["patch"].endswith("+fast = 1\n")
+    assert len(own[2]["files"]) == 3000
+    assert own[3]["body"] == "a\ufffdb\ufffd" + "x" * 1_000_000
+    assert {repo for repo, _ in rows} == {sample.REPOSITORY[1], "renamed"}
+
+
 def test_an_outage_from_the_start_fails_the_run_and_stores_nothing(
     fake: fake_github.GitHub, home: Path
 ) -> None:
