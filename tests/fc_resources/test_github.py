@@ -786,7 +786,7 @@ def test_the_servers_clock_tells_how_long_to_wait() -> None:
 def test_messages_of_github_are_one_short_line() -> None:
     body = json.dumps({"message": "a\n" * 1_000, "errors": [{"message": "b"}]}).encode()
     answer = Answer(422, httpx.Headers({"content-type": "application/json"}), body)
-    verdict = github_answers.judge(Request("GET", "/x", "core"), answer)
+    verdict = github_answers.judge(Request("GET", "/x", "core"), answer, "ab12cd34")
     assert isinstance(verdict, RefusedError)
     assert len(str(verdict)) < 400
     assert "\n" not in str(verdict)
