@@ -240,17 +240,15 @@ def select_months(
 ) -> str:
     """A query for months in their order, without a sort: that would hold all rows in memory.
 
-    `PermanentError` when the table was never written.
+    A column that the table does not have is null. `PermanentError` when the table was never written.
     """
     if table not in _tables(con):
         raise PermanentError(f"{SCHEMA}.{table} was never written; materialize it first")
     described = con.execute(f"DESCRIBE {SCHEMA}.{_name(table)}").fetchall()
-    for column in set(columns or ()) - {name for name, *_ in described}:
-        raise PermanentError(
-            f"{SCHEMA}.{table} was written by a version without the column {column}; "
-            "materialize it again"
-        )
-    names = ", ".join(map(_name, columns)) if columns else "*"
+    stored = {name for name, *_ in described}
+    # A table may have been written before the column was declared.
+    chosen = [_name(c) if c in stored else f"NULL AS {_name(c)}" for c in columns or ()]
+    names = ", ".join(chosen) or "*"
     wanted = [f"{PARTITION} = {_dates([month])}" for month in sorted(set(months))] or ["false"]
     return " UNION ALL ".join(
         f"SELECT {names} FROM {SCHEMA}.{_name(table)} WHERE {condition}" for condition in wanted

@@ -32,7 +32,9 @@ def _of_month(
     repositories: Sequence[Mapping[str, Any]],
 ) -> Items:
     names = [work.key_of(row) for row in repositories]
-    known = {alias.lower(): work.key_of(row) for row in repositories for alias in row["aliases"]}
+    known = {
+        alias.lower(): work.key_of(row) for row in repositories for alias in row["aliases"] or ()
+    }
     known |= {name.lower(): name for name in names}
     offline = source.pull_requests(*months.window(month)) if source else []
     brought = {

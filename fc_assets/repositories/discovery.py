@@ -52,12 +52,11 @@ def known(warehouse: Warehouse) -> Known:
     configs: dict[str, Collection[str]] = {}
     aliases: dict[str, Collection[str]] = {}
     if written:
-        for batch in warehouse.read(REPOSITORIES.name, list(written)):
+        columns = ("owner", "repo", "asv_configs", "aliases")
+        for batch in warehouse.read(REPOSITORIES.name, list(written), columns):
             for row in batch.to_pylist():
-                name = work.key_of(row)
-                # Columns that an older version did not write are not there.
-                configs[name] = row.get("asv_configs") or ()
-                aliases[name] = row.get("aliases") or ()
+                configs[work.key_of(row)] = row["asv_configs"] or ()
+                aliases[work.key_of(row)] = row["aliases"] or ()
     return Known(configs, aliases)
 
 

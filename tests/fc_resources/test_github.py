@@ -491,7 +491,7 @@ def test_a_rest_request_that_always_fails_is_unavailable(
     fake: github.GitHub, connect: Connect
 ) -> None:
     fake.fault(github_faults.status(503), times=50)
-    with pytest.raises(UnavailableError, match="last with token [0-9a-f]{8}: status 503"):
+    with pytest.raises(UnavailableError, match=r"last with token [0-9a-f]{8}: status 503"):
         diff(connect())
     assert len(fake.requests) == 5
 

@@ -5,15 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from fc_assets import work
 from fc_assets.repositories import discovery
 from fc_assets.repositories.describe import describe
+from fc_assets.tables import REPOSITORIES
 from fc_resources.errors import UnavailableError
 from fc_resources.github import GitHub
 from fc_resources.ledger import Ledger
 from fc_resources.offline import OfflineSource
+from fc_resources.warehouse import Rows, Warehouse
 from tests import samples
 from tests.fakes import github as fake_github
 from tests.fakes import github_faults
@@ -233,3 +236,26 @@ def test_every_token_refused_is_said_once_not_per_repository(
     fake.revoke("ghp_one")
     with pytest.raises(UnavailableError, match="GH_TOKENS"):
         _found(github, known=discovery.Known({"o/known": []}, {}))
+
+
+def test_the_warehouse_knows_every_repository_of_any_month(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    assert discovery.known(warehouse) == discovery.Known({}, {})
+    row = {"owner": "o", "repo": "r", "origin": "search", "aliases": ["o/was"]}
+    rows = [
+        {**row, "partition_month": JANUARY, "asv_configs": ["asv.conf.json"]},
+        {**row, "partition_month": MARCH, "repo": "s", "aliases": []},
+    ]
+    batch = REPOSITORIES.batch(rows)
+    months = [JANUARY, MARCH]
+    warehouse.replace("repositories", Rows(batch.schema, months, lambda: iter([batch])))
+    assert discovery.known(warehouse) == discovery.Known(
+        {"o/r": ["asv.conf.json"], "o/s": ()}, {"o/r": ["o/was"], "o/s": ()}
+    )
+
+
+def test_a_warehouse_from_before_a_column_was_declared_is_read(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    old = pa.RecordBatch.from_pylist([{"partition_month": JANUARY, "owner": "o", "repo": "r"}])
+    warehouse.replace("repositories", Rows(old.schema, [JANUARY], lambda: iter([old])))
+    assert discovery.known(warehouse) == discovery.Known({"o/r": ()}, {"o/r": ()})
