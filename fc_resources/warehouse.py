@@ -240,7 +240,7 @@ def select_months(
 ) -> str:
     """A query for months in their order, without a sort: that would hold all rows in memory.
 
-    A column that the table does not have is null. `PermanentError` when the table was never written.
+    A column that the table does not have is null. `PermanentError` when it was never written.
     """
     if table not in _tables(con):
         raise PermanentError(f"{SCHEMA}.{table} was never written; materialize it first")
