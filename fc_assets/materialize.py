@@ -99,6 +99,9 @@ def run(
 ) -> work.Outcome:
     """`work.Work.run` for the months of a Dagster run, with counters as metadata."""
     given = plan.parameters(table.stage, options, settings)
+    states = runner.ledger.progress()
+    for month in wanted(context):
+        plan.check_origins(table.stage, month, states, given)
     outcome = runner.run(
         table,
         items,

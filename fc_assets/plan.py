@@ -24,6 +24,7 @@ from fc_assets.tables import (
     TABLES,
     Table,
 )
+from fc_resources.errors import UsageError
 from fc_resources.ledger import Progress
 from fc_resources.settings import Settings
 
@@ -77,6 +78,21 @@ def of_month(given: Mapping[str, str], month: datetime.date) -> dict[str, str]:
     """Parameters of a month: what GitHub tells of one that is not over holds for a day."""
     until = months.until(month) if given.get("github") else None
     return {**given, **({"merged_until": until.isoformat()} if until else {})}
+
+
+def check_origins(
+    stage: int, month: datetime.date, states: States, given: Mapping[str, str]
+) -> None:
+    """`UsageError` for a month that came from GitHub when GitHub cannot be asked now.
+
+    Made again without it, the month would lose all that only GitHub knows.
+    """
+    state = states.get((STAGES[stage].name, month))
+    if state is not None and state.inputs.get("github") and given.get("github") == "":
+        raise UsageError(
+            f"{STAGES[stage].name} {months.label(month)} was made with GitHub; set GH_TOKENS, or "
+            "FC_HOME to another folder"
+        )
 
 
 def inputs(

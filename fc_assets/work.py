@@ -3,7 +3,8 @@
 An item's result is durable in the ledger the moment it is known. A month's rows are what the
 ledger knows about it, plus what the warehouse already has of items whose payload was dropped
 after an earlier write. A failed item is recorded and tried again next time, never stored as an
-answer. Nothing here knows Dagster or what the rows mean.
+answer; what could not be found out never replaces an answer either. Nothing here knows Dagster
+or what the rows mean.
 """
 
 import concurrent.futures
@@ -16,9 +17,10 @@ import json
 import logging
 import random
 import re
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
@@ -60,11 +62,13 @@ class Item(Generic[V]):
 class Unlisted:
     """Items that could not be listed: a failure of its own, named `key`.
 
-    What is known of an item `key`, `key#…` or `key@…` is kept as it is.
+    What is known of an item `key`, `key#…` or `key@…` is kept as it is. What is `gone` for good
+    is shown among the failures, and leaves nothing to try again.
     """
 
     key: str
     error: Exception
+    gone: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,6 +279,8 @@ class _MonthRun:
         self._tables, self._main = tables, tables[0]
         self._month, self._run_id, self._inputs = month, run_id, inputs
         self._started = time.monotonic()
+        #: Items are listed in one thread and recorded in another.
+        self._mutex = threading.Lock()
 
     def finish(
         self,
@@ -283,14 +289,18 @@ class _MonthRun:
         concurrency: int,
         force: bool,
     ) -> Month:
-        usable = {} if force else self._usable()
+        since = {t.name: self._ledger.moment(t.name, self._month) for t in self._tables}
+        self._answered = self._usable()
         self._current: dict[str, str] = {}
-        self._unlisted: set[str] = set()
-        self._counters = Month(self._month, 0, 0)
+        self._kept: set[str] = set()
+        #: A listing tells how many there are only at its end.
+        self._counted = isinstance(items, Collection)
+        total = len({i.key for i in items if _counts(i)}) if isinstance(items, Collection) else 0
+        self._counters = Month(self._month, total, 0)
         self._attempts = self._ledger.attempts(self._main.name, self._month)
         self._save({}, [], "running")
         try:
-            self._pool(self._pending(items, usable), do, concurrency)
+            self._pool(self._pending(items, force), do, concurrency)
         except InterruptedRunError:
             interrupts.STOP.set()
         except BaseException:
@@ -304,7 +314,9 @@ class _MonthRun:
                 f"{c.done + c.skipped} of {c.total} items; run again with --resume to go on"
             )
         for table in self._tables:
-            self._ledger.keep_only(table.name, self._month, self._current, self._spared)
+            self._ledger.keep_only(
+                table.name, self._month, self._current, self._spared, since[table.name]
+            )
         self._save({}, [], "failed" if self._counters.failed else "finished")
         for table in self._tables:
             known = self._ledger.results(table.name, self._month)
@@ -314,27 +326,37 @@ class _MonthRun:
                 self._counters.left_out = {key: note for key, note in notes.items() if note}
         return self._counters
 
-    def _pending(
-        self, items: Iterable[Item[V] | Unlisted], usable: Mapping[str, str]
-    ) -> Iterator[Item[V]]:
+    def _pending(self, items: Iterable[Item[V] | Unlisted], force: bool) -> Iterator[Item[V]]:
         """Items to compute; counts those that need not be, records what could not be listed."""
         for item in items:
             if item.key in self._current:
                 continue
-            self._counters.total += 1
-            if isinstance(item, Unlisted):
-                self._current[item.key] = ""
-                self._unlisted.add(item.key)
-                self._save({}, [self._failed(item.key, item.error)], "running")
-                continue
-            self._current[item.key] = item.digest
-            if usable.get(item.key) == item.digest:
-                self._counters.skipped += 1
-            else:
-                yield item
+            with self._mutex:
+                self._counters.total += not self._counted and _counts(item)
+                if isinstance(item, Unlisted):
+                    self._current[item.key] = ""
+                    self._kept.add(item.key)
+                    self._save({}, [self._not_listed(item)], "running")
+                    continue
+                self._current[item.key] = item.digest
+                if not force and self._answered.get(item.key) == item.digest:
+                    self._counters.skipped += 1
+                    continue
+            yield item
+
+    def _not_listed(self, found: Unlisted) -> Failure:
+        if not found.gone:
+            return self._failed(found.key, found.error)
+        failure = self._failure(found.key, found.error)
+        return dataclasses.replace(failure, kind="gone")
 
     def _spared(self, key: str) -> bool:
-        return key in self._unlisted or _GROUP.sub("", key) in self._unlisted
+        return key in self._kept or _GROUP.sub("", key) in self._kept
+
+    def _keeps_answer(self, key: str, ended: Answer | Exception) -> bool:
+        """Whether an earlier answer stays, since nothing better could be found out this time."""
+        unclear = ended.unknown if isinstance(ended, Answer) else isinstance(ended, TransientError)
+        return bool(unclear) and key in self._answered
 
     def _usable(self) -> dict[str, str]:
         """Digests of finished items whose rows are still in the ledger or the warehouse."""
@@ -402,6 +424,10 @@ class _MonthRun:
                     self._flush(ended)
 
     def _flush(self, ended: "Sequence[_Done[V]]") -> None:
+        with self._mutex:
+            self._record(ended)
+
+    def _record(self, ended: "Sequence[_Done[V]]") -> None:
         results: dict[str, list[Result]] = {table.name: [] for table in self._tables}
         failures = []
         outcomes = [
@@ -411,9 +437,12 @@ class _MonthRun:
             if outcome is not None
         ]
         for item, answer, seconds in outcomes:
+            kept = self._keeps_answer(item.key, answer)
+            if kept:
+                self._kept.add(item.key)
             if isinstance(answer, Answer):
                 try:
-                    encoded = self._encode(item, answer, seconds)
+                    encoded = {} if kept else self._encode(item, answer, seconds)
                 except Exception as error:  # rows that do not fit the table fail this item alone
                     answer = error
                 else:
@@ -484,6 +513,10 @@ class _MonthRun:
             {self._main.name: failures},
             {table.name: progress for table in self._tables},
         )
+
+
+def _counts(item: Item[Any] | Unlisted) -> bool:
+    return not (isinstance(item, Unlisted) and item.gone)
 
 
 #: Per value: its answer or error with the seconds it took, None if it was not started.

@@ -50,8 +50,10 @@ def failure(
 
 
 def last_line(text: str) -> str:
-    """The last line of git's that says something, without credentials."""
+    """The last line of git's that says what went wrong, without credentials."""
     lines = [line for line in text.splitlines() if line.strip()]
+    # Advice on access rights follows the error.
+    lines = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines
     return _CREDENTIALS.sub("", lines[-1].strip()) if lines else "no message"
 
 

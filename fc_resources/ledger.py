@@ -118,7 +118,7 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """An item that has no result: `kind` is `transient` or `permanent`, `error` one line."""
+    """An item that has no result: `kind` is transient, permanent or gone, `error` one line."""
 
     item: str
     kind: str
@@ -135,6 +135,14 @@ class Pause:
 
     until: float
     reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """A moment in the life of a month: the last result recorded by then, and the time."""
+
+    last_seq: int
+    at: datetime.datetime
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,15 +310,22 @@ class Ledger:
         month: datetime.date,
         current: Mapping[str, str],
         spared: Callable[[str], bool] = lambda item: False,
+        since: Moment | None = None,
     ) -> None:
         """Forget what is no longer part of the month, or was computed from another input.
 
         `current` maps items to their digests; a stale answer must not outlive its input. Of
-        `spared` items nobody could say whether they are still part of the month.
+        `spared` items nobody could say whether they are still part of the month. What another
+        run recorded `since` a moment it knows better.
         """
+        since = since or self.moment(table, month)
         c = _hook_cache.c
-        results = sa.select(c.item, c.digest, c.unknown).where(*_of(_hook_cache, table, month))
-        failures = sa.select(_failures.c.item).where(*_of(_failures, table, month))
+        results = sa.select(c.item, c.digest, c.unknown).where(
+            *_of(_hook_cache, table, month), c.seq <= since.last_seq
+        )
+        failures = sa.select(_failures.c.item).where(
+            *_of(_failures, table, month), _failures.c.failed_at <= since.at
+        )
         with self._begin() as con:
             known = con.execute(results).all()
             fresh = [row for row in known if current.get(row.item) == row.digest]
@@ -320,6 +335,10 @@ class Ledger:
             _delete(con, _hook_cache, table, month, sorted(stale))
             over = [item for item in failed if item not in current or item in answered]
             _delete(con, _failures, table, month, over)
+
+    def moment(self, table: str, month: datetime.date) -> Moment:
+        """Now, for `keep_only`."""
+        return Moment(self.version(table, month)[1], _now())
 
     def version(self, table: str, month: datetime.date) -> tuple[int, int]:
         """Changes whenever an item of the month is recorded or forgotten."""

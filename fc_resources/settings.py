@@ -38,7 +38,7 @@ class Settings(pydantic_settings.BaseSettings):
     fc_home: Path = Path(".fc")
     fc_offline_source: Path | None = None
     gh_tokens: pydantic.SecretStr | None = None
-    fc_github_url: str = pydantic.Field("https://api.github.com", pattern=r"^https?://[^\s?#]+$")
+    fc_github_url: str = pydantic.Field("https://api.github.com", pattern=r"^https?://[^\s?#@]+$")
     fc_github_timeout_s: float = pydantic.Field(30, gt=0)
     fc_github_max_wait_s: float = pydantic.Field(3900, ge=0)
     fc_sandbox: Literal["auto", "docker", "process", "none"] = "auto"

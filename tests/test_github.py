@@ -210,16 +210,46 @@ def test_an_outage_from_the_start_fails_the_run_and_stores_nothing(
     assert done.stderr.count("Traceback") == 0
 
 
-def test_a_stage_of_which_nothing_can_be_listed_fails_and_keeps_what_there_was(
+def test_a_vanished_repository_is_shown_and_keeps_what_there_was(
     fake: fake_github.GitHub, home: Path
 ) -> None:
     assert _run(fake, home, *_JANUARY).returncode == 0
     fake.vanish(_NAME)
-    done = _run(fake, home, *_JANUARY)
+    fake.code.clear()
+    for _ in range(2):
+        done = _run(fake, home, *_JANUARY)
+        assert done.returncode == 0, done.stderr
+        assert _numbers(home) == _wanted("2026-01")
+        failures = _run(fake, home, "failures").stdout
+        for table in ("repositories", "pull_requests"):
+            assert f"{table} 2026-01 {_NAME}: {_NAME} is not on GitHub" in failures
+        assert "(gone, attempt" in failures
+    asked = len(fake.requests)
+    assert _run(fake, home, *_JANUARY, "--resume").returncode == 0
+    assert len(fake.requests) == asked
+
+
+def test_a_month_made_with_github_is_not_made_again_without_a_token(
+    fake: fake_github.GitHub, home: Path, tmp_path: Path
+) -> None:
+    assert _run(fake, home, *_JANUARY).returncode == 0
+    source = ("--offline-source", tmp_path / "sample")
+    done = _run(fake, home, *_JANUARY, *source, GH_TOKENS="")
     assert done.returncode == 1
-    assert "pull_requests 2026-01: 1 of 1 items failed" in done.stderr
-    assert f"{_NAME} is not on GitHub" in _run(fake, home, "failures").stdout
+    assert "set GH_TOKENS" in done.stderr
     assert _numbers(home) == _wanted("2026-01")
+
+
+def test_an_outage_of_code_search_leaves_a_finished_month_alone(
+    fake: fake_github.GitHub, home: Path
+) -> None:
+    assert _run(fake, home, *_JANUARY).returncode == 0
+    fake.repositories[_NAME]["stargazerCount"] = 499
+    fake.fault(github_faults.status(403), times=99, when=lambda r: r.path == "/search/code")
+    done = _run(fake, home, *_JANUARY)
+    assert done.returncode == 0, done.stderr
+    assert _numbers(home) == _wanted("2026-01")
+    assert "repositories 2026-01 code search: " in _run(fake, home, "failures").stdout
 
 
 def test_a_revoked_token_is_one_line_that_says_what_to_do(

@@ -15,8 +15,9 @@ from fc_resources.github import GitHub
 from fc_resources.settings import Settings
 from fc_resources.warehouse import Rows
 
-#: Pull requests whose diffs are computed by the same git processes.
-_TOGETHER = 50
+#: Pull requests whose diffs are computed by the same git processes, and how many such batches at
+#: once: a patch may have 16 MiB, and git is busy with a core.
+_TOGETHER, _BATCHES = 50, 2
 
 
 @dg.asset(
@@ -55,5 +56,6 @@ def pull_requests(
         listing.items(source, github, tracked),
         work.Batches(functools.partial(describe, mirrors=mirrors, github=github), _TOGETHER),
         settings=settings,
+        concurrency=_BATCHES,
     )
     return outcome.rows[PULL_REQUESTS.name]

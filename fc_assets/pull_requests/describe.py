@@ -14,7 +14,7 @@ from fc_assets.texts import storable
 from fc_resources import github_merged, github_queries
 from fc_resources.errors import InterruptedRunError, TransientError, UnavailableError
 from fc_resources.git import Mirrors
-from fc_resources.git_diffs import Diff, FileChange
+from fc_resources.git_diffs import Diff, DiffTooLargeError, FileChange
 from fc_resources.git_objects import CommitGoneError
 from fc_resources.github import GitHub
 from fc_resources.github_answers import GoneError
@@ -79,6 +79,8 @@ def _found(pull: PullRequest, diff: Diff | Exception, github: GitHub) -> _Found 
             raise
         except Exception as error:  # this pull request's failure, not that of its batch
             return error
+    if isinstance(diff, DiffTooLargeError):
+        return _Found(base, pull.files, None, "too_large")
     if isinstance(diff, UnavailableError):
         return _Found(base, pull.files, None, "unreachable", str(diff))
     return diff

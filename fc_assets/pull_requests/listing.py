@@ -8,6 +8,7 @@ from fc_assets import months, work
 from fc_assets.pull_requests import record
 from fc_assets.pull_requests.record import PullRequest
 from fc_resources import github_merged
+from fc_resources.errors import PermanentError
 from fc_resources.github import GitHub
 from fc_resources.github_answers import GoneError
 from fc_resources.offline import OfflineSource
@@ -36,28 +37,39 @@ def _of_month(
         alias.lower(): work.key_of(row) for row in repositories for alias in row["aliases"] or ()
     }
     known |= {name.lower(): name for name in names}
-    offline = source.pull_requests(*months.window(month)) if source else []
-    brought = {
-        known[raw["repo_name"].lower()] for raw in offline if raw["repo_name"].lower() in known
-    }
     seen: set[str] = set()
     unlisted: set[str] = set()
     if github and names:
         for part in github.stream(github_merged.merged(github, names, *months.window(month))):
             if isinstance(part, github_merged.Page):
-                for node in part.nodes:
-                    found = record.of_github(node, part.repository)
-                    seen.add(found.key)
-                    yield _item(found)
-            elif not (isinstance(part.error, GoneError) and part.repository in brought):
+                found, broken = _read(part)
+                seen |= {pull.key for pull in found}
+                yield from map(_item, found)
+                yield from broken
+            elif isinstance(part.error, GoneError):
+                yield work.Unlisted(part.repository, part.error, gone=True)
+            else:
                 unlisted.add(part.repository)
                 yield work.Unlisted(part.repository, part.error)
-    for raw in offline:
+    for raw in source.pull_requests(*months.window(month)) if source else []:
         name = known.get(raw["repo_name"].lower())
         if name is not None and name not in unlisted:
-            found = record.of_offline(raw, name)
-            if found.key not in seen:
-                yield _item(found)
+            pull = record.of_offline(raw, name)
+            if pull.key not in seen:
+                yield _item(pull)
+
+
+def _read(page: github_merged.Page) -> tuple[list[PullRequest], list[work.Unlisted]]:
+    """The pull requests of a page, and those of another form than GitHub's schema tells."""
+    found, broken = [], []
+    for node in page.nodes:
+        try:
+            found.append(record.of_github(node, page.repository))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            key = f"{page.repository}#{node['number']}"
+            why = f"GitHub answers {key} in a form of its own: {type(error).__name__} {error}"
+            broken.append(work.Unlisted(key, PermanentError(why)))
+    return found, broken
 
 
 def _item(found: PullRequest) -> work.Item[PullRequest]:

@@ -23,8 +23,6 @@ def left_out(found: Repository, min_stars: int) -> str | None:
     """
     node, start = found.github, months.window(found.month)[0]
     stars = found.offline.get("stars") if node is None else node["stargazerCount"]
-    if found.gone and not found.offline:
-        return "gone from GitHub, or private"
     if stars is not None and stars < min_stars:
         return f"{stars} stars, fewer than {min_stars}"
     if node is None:

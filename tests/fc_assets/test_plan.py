@@ -6,6 +6,7 @@ import pytest
 
 from fc_assets import months, plan
 from fc_assets.options import Options
+from fc_resources.errors import UsageError
 from fc_resources.ledger import Progress
 from fc_resources.settings import Settings
 
@@ -50,3 +51,15 @@ def test_a_token_is_no_parameter_but_whether_there_is_one_is() -> None:
     one, other = (plan.parameters(2, Options(), _settings(gh_tokens=t)) for t in ("a", "b"))
     none = plan.parameters(2, Options(), _settings(gh_tokens=None))
     assert one == other != none
+
+
+@pytest.mark.parametrize("stage", [1, 2, 5])
+def test_a_month_made_with_github_is_not_made_again_without(stage: int) -> None:
+    name = {1: "repositories", 2: "pull_requests", 5: "candidate_prs"}[stage]
+    states = {(name, JANUARY): _written({"github": "https://api.github.com"})}
+    given = plan.parameters(stage, Options(), _settings())
+    plan.check_origins(stage, JANUARY, states, given)
+    given = plan.parameters(stage, Options(), _settings(gh_tokens=None))
+    with pytest.raises(UsageError, match="2026-01 was made with GitHub; set GH_TOKENS"):
+        plan.check_origins(stage, JANUARY, states, given)
+    plan.check_origins(stage, datetime.date(2026, 2, 1), states, given)

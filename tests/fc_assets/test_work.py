@@ -525,3 +525,70 @@ def test_a_wait_that_was_interrupted_is_neither_an_answer_nor_a_failure(bench: B
         _write(bench, _items("a", "bb", "ccc"), do, concurrency=1)
     assert bench.ledger.failures() == []
     assert "o/bb" not in bench.ledger.results("numbers", JANUARY)
+
+
+def test_what_another_run_learned_meanwhile_is_not_forgotten(bench: Bench) -> None:
+    """Two runs of a month list it at different moments; the later one knows more."""
+    second = Bench(bench.warehouse.path.parent)
+
+    def do(name: str) -> work.Answer:
+        if name == "a":
+            _write(second, _items("a", "bb", version="newer") + _items("ccc"))
+        return number(name)
+
+    _write(bench, _items("a", "bb"), do, concurrency=1)
+    assert bench.stored() == {"a": 1, "bb": 2, "ccc": 3}
+    assert set(bench.ledger.results("numbers", JANUARY)) == {"o/a", "o/bb", "o/ccc"}
+
+
+@pytest.mark.parametrize(
+    "unclear",
+    [
+        work.Answer([{"owner": "o", "repo": "a", "n": 0}], unknown="git is down"),
+        TransientError("git is down"),
+        UnavailableError("git is down"),
+    ],
+)
+def test_what_could_not_be_found_out_does_not_replace_an_answer(
+    bench: Bench, unclear: work.Answer | Exception
+) -> None:
+    names = ("a", "bb", "ccc", "dddd", "eeeee")
+    _write(bench, _items(*names))
+
+    def do(values: Any) -> list[work.Answer | Exception]:
+        return [unclear if name == "a" else number(name) for name in values]
+
+    changed = _items("a", version="a new comment") + _items(*names[1:])
+    [month] = _write(bench, changed, work.Batches(do, 9)).months
+    assert month.failed + month.unknown == 1
+    assert bench.stored()["a"] == 1
+    assert [f.item for f in bench.ledger.failures()] == ["o/a"]
+    [month] = _write(bench, changed).months
+    assert (month.done, month.skipped) == (1, 4)
+    assert bench.ledger.failures() == []
+
+
+def test_what_is_gone_is_shown_and_leaves_nothing_to_try_again(bench: Bench) -> None:
+    _write(bench, _items("a", "bb"))
+    gone = work.Unlisted("o/a", PermanentError("not on GitHub"), gone=True)
+    [month] = _write(bench, [gone, *_items("bb")]).months
+    assert (month.total, month.failed) == (1, 0)
+    assert bench.stored() == {"a": 1, "bb": 2}
+    assert [(f.item, f.kind) for f in bench.ledger.failures()] == [("o/a", "gone")]
+    assert bench.ledger.progress()["numbers", JANUARY].complete
+
+
+def test_how_many_items_there_are_is_known_from_the_start_unless_they_are_listed(
+    bench: Bench,
+) -> None:
+    seen: list[int] = []
+
+    def do(name: str) -> work.Answer:
+        seen.append(bench.ledger.progress()["numbers", JANUARY].total)
+        return number(name)
+
+    names = [f"n{index}" for index in range(9)]
+    _write(bench, _items(*names), do, concurrency=1)
+    assert set(seen) == {9}
+    [month] = _write(bench, iter(_items(*names)), do, concurrency=1).months
+    assert (month.total, month.skipped) == (9, 9)

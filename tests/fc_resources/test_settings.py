@@ -115,3 +115,10 @@ def test_a_token_no_header_could_carry_is_refused_without_being_shown(
     with pytest.raises(UsageError, match="GH_TOKENS: has characters") as caught:
         settings.load()
     assert "schl" not in str(caught.value)
+
+
+def test_an_address_with_a_password_in_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FC_GITHUB_URL", "https://user:secret@example.org")
+    with pytest.raises(UsageError, match="FC_GITHUB_URL") as caught:
+        settings.load()
+    assert "secret" not in str(caught.value)

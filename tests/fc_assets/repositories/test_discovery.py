@@ -23,7 +23,7 @@ from tests.fakes import github_faults
 
 pytestmark = pytest.mark.github
 JANUARY, MARCH = datetime.date(2026, 1, 1), datetime.date(2026, 3, 1)
-_NOTHING = discovery.Known({}, {})
+_NOTHING = discovery.Known({}, {}, {})
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_repository_is_left_out_with_the_reason(
 ) -> None:
     _add(fake, "o/found", **fields)
     # Known from before: code search itself leaves forks out.
-    [items] = _found(github, known=discovery.Known({"o/found": []}, {}))
+    [items] = _found(github, known=discovery.Known({}, {"o/found": []}, {}))
     assert _notes(items) == {"o/found": reason}
 
 
@@ -142,7 +142,9 @@ def test_known_offline_and_found_ones_are_together_each_once(
     for name in ("o/r", "o/known"):
         fake.repository(name, stargazerCount=900)
     _add(fake, "o/both")
-    known = discovery.Known({"o/known": ["ci/asv.conf.json"], "o/both": []}, {"o/known": ["o/was"]})
+    known = discovery.Known(
+        {}, {"o/known": ["ci/asv.conf.json"], "o/both": []}, {"o/known": ["o/was"]}
+    )
     [items] = _found(github, known=known, source=source)
     found = _rows(items)
     assert {name: row["origin"] for name, row in found.items()} == {
@@ -160,7 +162,7 @@ def test_a_renamed_repository_has_its_new_name_and_keeps_the_old_as_alias(
     _add(fake, "o/old")
     fake.rename("o/old", "n/new")
     fake.code[:] = [{"repository": "n/new", "path": "asv.conf.json", "size": 9}]
-    known = discovery.Known({"o/old": ["benchmarks/asv.conf.json"]}, {})
+    known = discovery.Known({}, {"o/old": ["benchmarks/asv.conf.json"]}, {})
     [items] = _found(github, known=known)
     assert [item.key for item in items] == ["n/new"]
     row = _rows(items)["n/new"]
@@ -168,14 +170,28 @@ def test_a_renamed_repository_has_its_new_name_and_keeps_the_old_as_alias(
     assert row["asv_configs"] == ["asv.conf.json", "benchmarks/asv.conf.json"]
 
 
-def test_a_vanished_repository_is_left_out_unless_an_offline_source_has_it(
+def test_a_vanished_repository_is_shown_as_gone_and_keeps_what_there_is(
+    fake: fake_github.GitHub, github: GitHub, tmp_path: Path
+) -> None:
+    """Never an answer to keep: it may be private for a day, or a token without rights."""
+    known = discovery.Known({JANUARY: {"o/gone"}}, {"o/gone": []}, {})
+    [items] = _found(github, known=known)
+    assert [(i.key, i.gone) for i in items if isinstance(i, work.Unlisted)] == [("o/gone", True)]
+    fake.repository("o/gone", stargazerCount=900)
+    [items] = _found(github, known=known)
+    assert list(_rows(items)) == ["o/gone"]
+
+
+def test_a_vanished_repository_has_the_row_of_an_offline_source_unless_there_is_one(
     fake: fake_github.GitHub, github: GitHub, tmp_path: Path
 ) -> None:
     source = OfflineSource(samples.write(tmp_path / "prs.parquet", [samples.pull_request()]))
-    known = discovery.Known({"o/gone": []}, {})
-    [items] = _found(github, known=known, source=source)
-    assert _notes(items) == {"o/gone": "gone from GitHub, or private"}
+    [items] = _found(github, source=source)
     assert _rows(items)["o/r"]["origin"] == "offline"
+    known = discovery.Known({JANUARY: {"o/r"}}, {"o/r": []}, {})
+    [[item]] = _found(github, source=source, known=known)
+    assert isinstance(item, work.Unlisted)
+    assert item.gone
 
 
 def test_when_code_search_fails_that_is_a_failure_and_the_known_ones_go_on(
@@ -184,7 +200,7 @@ def test_when_code_search_fails_that_is_a_failure_and_the_known_ones_go_on(
     _add(fake, "o/known")
     is_search = lambda request: request.path == "/search/code"  # noqa: E731
     fake.fault(github_faults.status(403), times=99, when=is_search)
-    [items] = _found(github, known=discovery.Known({"o/known": []}, {}))
+    [items] = _found(github, known=discovery.Known({}, {"o/known": []}, {}))
     assert list(_rows(items)) == ["o/known"]
     assert "403" in str(_failures(items)[discovery.SEARCH])
 
@@ -204,13 +220,38 @@ def test_metadata_that_did_not_come_is_a_failure_of_that_repository(
 def test_a_month_keeps_what_was_first_seen_of_a_repository(
     fake: fake_github.GitHub, github: GitHub
 ) -> None:
+    """Whoever names it this time: code search forgets, and finds again."""
     _add(fake, "o/found")
     [[before]] = _found(github)
     fake.repositories["o/found"]["stargazerCount"] = 5000
-    [[after]] = _found(github)
+    fake.code.clear()
+    [[after]] = _found(github, known=discovery.Known({}, {"o/found": []}, {}))
     assert isinstance(before, work.Item)
     assert isinstance(after, work.Item)
+    assert (before.value.origin, after.value.origin) == ("search", "known")
     assert after.digest == before.digest
+
+
+def test_a_month_keeps_the_name_it_has_of_a_renamed_repository(
+    fake: fake_github.GitHub, github: GitHub
+) -> None:
+    """Its pull requests are stored under that name; later months take the new one."""
+    _add(fake, "o/old")
+    fake.rename("o/old", "n/new")
+    known = discovery.Known({JANUARY: {"o/old"}}, {"o/old": []}, {})
+    january, march = _found(github, JANUARY, MARCH, known=known)
+    assert {name: row["aliases"] for name, row in _rows(january).items()} == {"o/old": ["n/new"]}
+    assert {name: row["aliases"] for name, row in _rows(march).items()} == {"n/new": ["o/old"]}
+
+
+def test_a_repository_of_one_month_is_asked_for_in_all_months_of_the_run(
+    fake: fake_github.GitHub, github: GitHub, tmp_path: Path
+) -> None:
+    source = OfflineSource(samples.write(tmp_path / "prs.parquet", [samples.pull_request()]))
+    fake.repository("o/r", stargazerCount=900)
+    january, march = _found(github, JANUARY, MARCH, source=source)
+    assert _rows(january)["o/r"]["origin"] == "offline"
+    assert _rows(march)["o/r"]["origin"] == "known"
 
 
 def test_many_months_ask_github_once(fake: fake_github.GitHub, github: GitHub) -> None:
@@ -225,7 +266,7 @@ def test_many_months_ask_github_once(fake: fake_github.GitHub, github: GitHub) -
 def test_without_a_token_only_the_offline_source_counts(tmp_path: Path) -> None:
     source = OfflineSource(samples.write(tmp_path / "prs.parquet", [samples.pull_request()]))
     nobody = GitHub([], Ledger(f"sqlite:///{tmp_path / 'l.sqlite'}"))
-    known = discovery.Known({"o/known": []}, {})
+    known = discovery.Known({}, {"o/known": []}, {})
     [items] = _found(nobody, known=known, source=source)
     assert list(_rows(items)) == ["o/r"]
 
@@ -235,12 +276,12 @@ def test_every_token_refused_is_said_once_not_per_repository(
 ) -> None:
     fake.revoke("ghp_one")
     with pytest.raises(UnavailableError, match="GH_TOKENS"):
-        _found(github, known=discovery.Known({"o/known": []}, {}))
+        _found(github, known=discovery.Known({}, {"o/known": []}, {}))
 
 
 def test_the_warehouse_knows_every_repository_of_any_month(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path / "warehouse.duckdb")
-    assert discovery.known(warehouse) == discovery.Known({}, {})
+    assert discovery.known(warehouse) == _NOTHING
     row = {"owner": "o", "repo": "r", "origin": "search", "aliases": ["o/was"]}
     rows = [
         {**row, "partition_month": JANUARY, "asv_configs": ["asv.conf.json"]},
@@ -250,7 +291,9 @@ def test_the_warehouse_knows_every_repository_of_any_month(tmp_path: Path) -> No
     months = [JANUARY, MARCH]
     warehouse.replace("repositories", Rows(batch.schema, months, lambda: iter([batch])))
     assert discovery.known(warehouse) == discovery.Known(
-        {"o/r": ["asv.conf.json"], "o/s": ()}, {"o/r": ["o/was"], "o/s": ()}
+        {JANUARY: {"o/r"}, MARCH: {"o/s"}},
+        {"o/r": ["asv.conf.json"], "o/s": ()},
+        {"o/r": ["o/was"], "o/s": ()},
     )
 
 
@@ -258,4 +301,6 @@ def test_a_warehouse_from_before_a_column_was_declared_is_read(tmp_path: Path) -
     warehouse = Warehouse(tmp_path / "warehouse.duckdb")
     old = pa.RecordBatch.from_pylist([{"partition_month": JANUARY, "owner": "o", "repo": "r"}])
     warehouse.replace("repositories", Rows(old.schema, [JANUARY], lambda: iter([old])))
-    assert discovery.known(warehouse) == discovery.Known({"o/r": ()}, {"o/r": ()})
+    assert discovery.known(warehouse) == discovery.Known(
+        {JANUARY: {"o/r"}}, {"o/r": ()}, {"o/r": ()}
+    )
