@@ -63,7 +63,7 @@ class Launcher:
         """Run the cheap stages at the beginning in one run, if all their months have to.
 
         How many stages that were; none when the run failed, so that each is then run by itself
-        and says what it can do.
+        for what is left of it, and says what it can do.
         """
         cheap = [report for report in reports if plan.is_cheap(report.stage)]
         states = self._ledger.progress()
@@ -81,11 +81,17 @@ class Launcher:
         with contextlib.ExitStack() as stack:
             for report in cheap:
                 stack.enter_context(self._bar(bars, report.stage, report.asked))
-            if self._launch(instance, stages, asked) is not None:
-                return 0
-        for report in cheap:
-            report.ran = report.asked
-        return len(cheap)
+            problem = self._launch(instance, stages, asked)
+        now, stopped = self._ledger.progress(), interrupts.STOP.is_set()
+        for report, month in itertools.product(cheap, asked):
+            key = STAGES[report.stage].name, month
+            begun = key in now and (key not in states or now[key].run_id != states[key].run_id)
+            left = plan.left(report.stage, month, now, given[report.stage])
+            if problem is None or (begun and (stopped or left is None)):
+                report.ran.append(month)
+        if problem is not None and stopped:
+            cheap[0].problems.append(problem)
+        return len(cheap) if problem is None or stopped else 0
 
     def _stage(self, instance: dg.DagsterInstance, report: Report, resume: bool) -> None:
         stage, states = report.stage, self._ledger.progress()
@@ -98,6 +104,8 @@ class Launcher:
                     f"{STAGES[stage].name} {months.label(month)}: {lacking.name} was not written "
                     f"for it; run stage {lacking.stage} first"
                 )
+            elif month in report.ran:
+                continue
             elif not resume or plan.left(stage, month, states, given) is not None:
                 ready.append(month)
         for group in _groups(ready, lambda month: plan.is_light(stage, month, states)):

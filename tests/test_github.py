@@ -290,6 +290,15 @@ def test_a_killed_run_goes_on_where_it_was(fake: fake_github.GitHub, home: Path)
     assert int(stage.split()[4]) == known
 
 
+def test_a_stage_that_fails_does_not_repeat_those_before_it(
+    fake: fake_github.GitHub, home: Path
+) -> None:
+    fake.fault(github_faults.status(502), times=999, when=lambda r: r.operation == "Count")
+    assert _run(fake, home, *_JANUARY).returncode == 1
+    searches = [request for request in fake.requests if request.path == "/search/code"]
+    assert len(searches) == 2
+
+
 def test_ctrl_c_ends_a_wait_for_a_limit_at_once(fake: fake_github.GitHub, home: Path) -> None:
     fake.budget(_TOKEN, "graphql", 0, 3000)
     environment = samples.environment(home, **_environment(fake, home))
