@@ -196,7 +196,8 @@ def test_odd_pull_requests_are_all_stored_each_once(fake: fake_github.GitHub, ho
     assert own[1]["patch"].endswith("+fast = 1\n")
     assert len(own[2]["files"]) == 3000
     assert own[3]["body"] == "a\ufffdb\ufffd" + "x" * 1_000_000
-    assert {repo for repo, _ in rows} == {sample.REPOSITORY[1], "renamed"}
+    # Its name when the month was first made.
+    assert {repo for repo, _ in rows} == {sample.REPOSITORY[1], "odd"}
 
 
 def test_an_outage_from_the_start_fails_the_run_and_stores_nothing(
