@@ -38,6 +38,8 @@ class Launcher:
         self._options = options
         self._console = console
         self._ledger = Ledger(settings.ledger)
+        #: Months of which a stage ran after the joint run, so that those behind it have to.
+        self._again: set[datetime.date] = set()
 
     def run(
         self, stages: Sequence[int], wanted: Sequence[datetime.date], *, resume: bool
@@ -86,8 +88,7 @@ class Launcher:
         for report, month in itertools.product(cheap, asked):
             key = STAGES[report.stage].name, month
             begun = key in now and (key not in states or now[key].run_id != states[key].run_id)
-            left = plan.left(report.stage, month, now, given[report.stage])
-            if problem is None or (begun and (stopped or left is None)):
+            if problem is None or (begun and (stopped or now[key].state == "written")):
                 report.ran.append(month)
         if problem is not None and stopped:
             cheap[0].problems.append(problem)
@@ -104,7 +105,7 @@ class Launcher:
                     f"{STAGES[stage].name} {months.label(month)}: {lacking.name} was not written "
                     f"for it; run stage {lacking.stage} first"
                 )
-            elif month in report.ran:
+            elif month in report.ran and month not in self._again:
                 continue
             elif not resume or plan.left(stage, month, states, given) is not None:
                 ready.append(month)
@@ -117,7 +118,8 @@ class Launcher:
                 report.problems += [problem for problem in found if problem is not None]
             elif problem is not None:
                 report.problems.append(problem)
-            report.ran += group
+            report.ran += [month for month in group if month not in report.ran]
+            self._again |= set(group)
             if interrupts.STOP.is_set():
                 return
 

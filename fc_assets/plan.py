@@ -88,7 +88,9 @@ def check_origins(
     Made again without it, the month would lose all that only GitHub knows.
     """
     state = states.get((STAGES[stage].name, month))
-    if state is not None and state.inputs.get("github") and given.get("github") == "":
+    if state is None or state.version is None:
+        return
+    if state.inputs.get("github") and given.get("github") == "":
         raise UsageError(
             f"{STAGES[stage].name} {months.label(month)} was made with GitHub; set GH_TOKENS, or "
             "FC_HOME to another folder"

@@ -51,19 +51,23 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Item(Generic[V]):
-    """Something to compute: `key` within table and month, `value`, `digest` of what it rests on."""
+    """Something to compute: `key` within table and month, `value`, `digest` of what it rests on.
+
+    A `weak` item comes from a source that knows less than another: any answer there is stays.
+    """
 
     key: str
     value: V
     digest: str
+    weak: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Unlisted:
     """Items that could not be listed: a failure of its own, named `key`.
 
-    What is known of an item `key`, `key#…` or `key@…` is kept as it is. What is `gone` for good
-    is shown among the failures, and leaves nothing to try again.
+    What is known of an item `key`, `key#…` or `key@…` is kept as it is. What is `gone` after it was
+    known is shown among the failures, and leaves nothing to try again.
     """
 
     key: str
@@ -290,12 +294,12 @@ class _MonthRun:
         force: bool,
     ) -> Month:
         since = {t.name: self._ledger.moment(t.name, self._month) for t in self._tables}
-        self._answered = self._usable()
+        self._before = self._usable()
         self._current: dict[str, str] = {}
         self._kept: set[str] = set()
         #: A listing tells how many there are only at its end.
         self._counted = isinstance(items, Collection)
-        total = len({i.key for i in items if _counts(i)}) if isinstance(items, Collection) else 0
+        total = len({item.key for item in items}) if isinstance(items, Collection) else 0
         self._counters = Month(self._month, total, 0)
         self._attempts = self._ledger.attempts(self._main.name, self._month)
         self._save({}, [], "running")
@@ -332,35 +336,44 @@ class _MonthRun:
             if item.key in self._current:
                 continue
             with self._mutex:
-                self._counters.total += not self._counted and _counts(item)
                 if isinstance(item, Unlisted):
                     self._current[item.key] = ""
                     self._kept.add(item.key)
                     self._save({}, [self._not_listed(item)], "running")
                     continue
+                self._counters.total += not self._counted
                 self._current[item.key] = item.digest
-                if not force and self._answered.get(item.key) == item.digest:
+                known = self._before.get(item.key)
+                if known and item.weak:
+                    self._kept.add(item.key)
+                same = known is not None and known.digest == item.digest and not known.unknown
+                if known and (item.weak or (same and not force)):
                     self._counters.skipped += 1
                     continue
             yield item
 
     def _not_listed(self, found: Unlisted) -> Failure:
-        if not found.gone:
-            return self._failed(found.key, found.error)
-        failure = self._failure(found.key, found.error)
-        return dataclasses.replace(failure, kind="gone")
+        if found.gone and any(_GROUP.sub("", key) == found.key for key in self._before):
+            self._counters.total -= self._counted
+            return dataclasses.replace(self._failure(found.key, found.error), kind="gone")
+        self._counters.total += not self._counted
+        return self._failed(found.key, found.error)
 
     def _spared(self, key: str) -> bool:
         return key in self._kept or _GROUP.sub("", key) in self._kept
 
     def _keeps_answer(self, key: str, ended: Answer | Exception) -> bool:
         """Whether an earlier answer stays, since nothing better could be found out this time."""
-        unclear = ended.unknown if isinstance(ended, Answer) else isinstance(ended, TransientError)
-        return bool(unclear) and key in self._answered
+        known = self._before.get(key)
+        if known is None:
+            return False
+        if isinstance(ended, Answer):
+            return ended.unknown is not None and known.unknown is None
+        return isinstance(ended, TransientError)
 
-    def _usable(self) -> dict[str, str]:
-        """Digests of finished items whose rows are still in the ledger or the warehouse."""
-        finished: dict[str, str] = {}
+    def _usable(self) -> dict[str, Result]:
+        """Finished items whose rows are still in the ledger or the warehouse, unknown ones too."""
+        finished: dict[str, Result] = {}
         lost: set[str] = set()
         stored = self._work.warehouse.tables if self._work.warehouse.path.exists() else dict
         written: dict[str, dict[datetime.date, int]] | None = None
@@ -370,10 +383,9 @@ class _MonthRun:
             if dropped:
                 written = stored() if written is None else written
                 lost |= dropped - self._stored(table, written.get(table.name, {}))
-            lost |= {key for key, result in known.items() if result.unknown}
             if table is self._main:
-                finished = {key: result.digest for key, result in known.items()}
-        return {key: digest for key, digest in finished.items() if key not in lost}
+                finished = known
+        return {key: result for key, result in finished.items() if key not in lost}
 
     def _stored(self, table: Table, written: Mapping[datetime.date, int]) -> set[str]:
         if self._month not in written:
@@ -513,10 +525,6 @@ class _MonthRun:
             {self._main.name: failures},
             {table.name: progress for table in self._tables},
         )
-
-
-def _counts(item: Item[Any] | Unlisted) -> bool:
-    return not (isinstance(item, Unlisted) and item.gone)
 
 
 #: Per value: its answer or error with the seconds it took, None if it was not started.

@@ -25,7 +25,7 @@ _TOGETHER, _BATCHES = 50, 2
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={
         "repositories": dg.AssetIn(
-            metadata={"columns": ["partition_month", "owner", "repo", "aliases"]}
+            metadata={"columns": ["partition_month", "owner", "repo", "aliases", "asv_configs"]}
         )
     },
     group_name="discovery",

@@ -32,13 +32,14 @@ def _of_month(
     month: datetime.date,
     repositories: Sequence[Mapping[str, Any]],
 ) -> Items:
-    names = [work.key_of(row) for row in repositories]
-    known = {
-        alias.lower(): work.key_of(row) for row in repositories for alias in row["aliases"] or ()
-    }
-    known |= {name.lower(): name for name in names}
+    # GitHub had no answer about the others in stage 1.
+    names = [work.key_of(row) for row in repositories if row["asv_configs"] is not None]
+    tracked = {work.key_of(row): row["aliases"] or () for row in repositories}
+    known = {alias.lower(): name for name, aliases in tracked.items() for alias in aliases}
+    known |= {name.lower(): name for name in tracked}
     seen: set[str] = set()
     unlisted: set[str] = set()
+    gone: set[str] = set()
     if github and names:
         for part in github.stream(github_merged.merged(github, names, *months.window(month))):
             if isinstance(part, github_merged.Page):
@@ -47,6 +48,7 @@ def _of_month(
                 yield from map(_item, found)
                 yield from broken
             elif isinstance(part.error, GoneError):
+                gone.add(part.repository)
                 yield work.Unlisted(part.repository, part.error, gone=True)
             else:
                 unlisted.add(part.repository)
@@ -56,7 +58,8 @@ def _of_month(
         if name is not None and name not in unlisted:
             pull = record.of_offline(raw, name)
             if pull.key not in seen:
-                yield _item(pull)
+                # What GitHub told while it was there is more than a file does.
+                yield _item(pull, weak=name in gone)
 
 
 def _read(page: github_merged.Page) -> tuple[list[PullRequest], list[work.Unlisted]]:
@@ -72,5 +75,5 @@ def _read(page: github_merged.Page) -> tuple[list[PullRequest], list[work.Unlist
     return found, broken
 
 
-def _item(found: PullRequest) -> work.Item[PullRequest]:
-    return work.Item(found.key, found, work.digest(vars(found)))
+def _item(found: PullRequest, weak: bool = False) -> work.Item[PullRequest]:
+    return work.Item(found.key, found, work.digest(vars(found)), weak)

@@ -22,6 +22,10 @@ def left_out(found: Repository, min_stars: int) -> str | None:
     The user's own offline source is not asked for language or configuration.
     """
     node, start = found.github, months.window(found.month)[0]
+    if found.gone:
+        return "gone from GitHub, or private"
+    if found.tracked:
+        return None  # as it was when the month was first made
     stars = found.offline.get("stars") if node is None else node["stargazerCount"]
     if stars is not None and stars < min_stars:
         return f"{stars} stars, fewer than {min_stars}"
@@ -47,7 +51,7 @@ def left_out(found: Repository, min_stars: int) -> str | None:
 
 def _row(found: Repository) -> dict[str, object]:
     owner, _, repo = found.name.partition("/")
-    row = {"owner": owner, "repo": repo, "origin": found.origin, "aliases": found.aliases}
+    row = {"owner": owner, "repo": repo, "origin": found.origin, "aliases": sorted(found.aliases)}
     if found.github is None:
         names = ("description", "stars", "topics", "license", "default_branch", "archived")
         own = {name: found.offline.get(name) for name in names}
@@ -63,7 +67,7 @@ def _row(found: Repository) -> dict[str, object]:
         "default_branch": (node["defaultBranchRef"] or {}).get("name"),
         "created_at": _time(node["createdAt"]),
         "archived": node["isArchived"],
-        "asv_configs": found.asv_configs,
+        "asv_configs": sorted(found.asv_configs),
     }
 
 

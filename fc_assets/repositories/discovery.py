@@ -6,13 +6,14 @@ What they are like, and which of them are left out, is `describe`'s.
 import dataclasses
 import datetime
 import itertools
+import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from fc_assets import months, work
 from fc_assets.tables import REPOSITORIES
 from fc_resources import github_queries
-from fc_resources.errors import FcError, InterruptedRunError
+from fc_resources.errors import FcError, InterruptedRunError, PermanentError
 from fc_resources.github import GitHub
 from fc_resources.github_answers import GoneError
 from fc_resources.offline import OfflineSource
@@ -26,12 +27,15 @@ class Repository:
     """A repository to describe for a month.
 
     `aliases` are other names it was asked for under. `offline` is what the offline source tells
-    of it in that month, `github` is GraphQL's `Repository`, None if GitHub has no answer.
+    of it in that month, `github` is GraphQL's `Repository`, None if GitHub has no answer, as of one
+    that is `gone`. The month may have it already (`tracked`).
     """
 
     name: str
     month: datetime.date
     origin: str
+    tracked: bool = False
+    gone: bool = False
     aliases: Collection[str] = ()
     offline: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     github: Mapping[str, Any] | None = None
@@ -40,7 +44,7 @@ class Repository:
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What the warehouse has: repositories of each month, their ASV configurations and aliases."""
+    """What the warehouse has: GitHub's repositories of each month, their ASV files and aliases."""
 
     months: Mapping[datetime.date, Collection[str]]
     asv_configs: Mapping[str, Collection[str]]
@@ -60,9 +64,11 @@ def known(warehouse: Warehouse) -> Known:
     for batch in warehouse.read(REPOSITORIES.name, list(written), columns):
         for row in batch.to_pylist():
             name = work.key_of(row)
-            months.setdefault(row[PARTITION], set()).add(name)
-            configs[name] = row["asv_configs"] or ()
-            aliases[name] = row["aliases"] or ()
+            configs.setdefault(name, ())
+            aliases.setdefault(name, ())
+            if row["asv_configs"] is not None:  # null where GitHub had no answer
+                months.setdefault(row[PARTITION], set()).add(name)
+                configs[name], aliases[name] = row["asv_configs"], row["aliases"] or ()
     return Known(months, configs, aliases)
 
 
@@ -85,33 +91,76 @@ def items(
     answers: Answers = {}
     if github and names:
         answers = github.ask(github_queries.repositories(github, list(names)))
+        _refuse_if_nothing_is_visible(answers)
+    today = _names_of_today(names, answers, known)
     for month in wanted:
         found: Items = [work.Unlisted(SEARCH, search)] if isinstance(search, FcError) else []
         groups: dict[str, list[str]] = {}
         for name in names if github else offline[month]:
-            today = _name_of_today(name, answers.get(name))
-            groups.setdefault(today, []).append(name)
-        for today, asked in groups.items():
-            # A month keeps the name under which it has a repository's pull requests.
-            there = [name for name in (today, *asked) if name in known.months.get(month, ())]
-            name, answer = there[0] if there else today, answers.get(asked[0])
+            groups.setdefault(today[name], []).append(name)
+        for name, asked in groups.items():
+            given = {alias: answers[alias] for alias in asked if alias in answers}
             own = next((offline[month][n] for n in asked if n in offline[month]), {})
-            if isinstance(answer, GoneError) and (there or not own):
-                found.append(work.Unlisted(name, answer, gone=True))
-            elif isinstance(answer, FcError) and not isinstance(answer, GoneError):
-                found += [work.Unlisted(alias, answer) for alias in {name, *asked}]
-            else:
-                repository = Repository(
-                    name,
+            # A month keeps the name under which it has a repository's pull requests.
+            there = [n for n in (*asked, name) if n in known.months.get(month, ())]
+            former = [n for n in there if n != name] or there
+            found += _entries(
+                Repository(
+                    former[0] if former else name,
                     month,
                     origin="offline" if own else "search" if configs.keys() & asked else "known",
-                    aliases=sorted(_aliases({today, *asked}, known) - {name}),
+                    tracked=bool(there),
+                    aliases=_aliases({name, *asked}, known) - {former[0] if former else name},
                     offline=own,
-                    github=answer if isinstance(answer, Mapping) else None,
-                    asv_configs=sorted(_configs({today, *asked}, answer, configs, known)),
-                )
-                found.append(work.Item(name, repository, _digest(repository, min_stars)))
+                    asv_configs=_configs({name, *asked}, configs, known),
+                ),
+                given,
+                min_stars,
+            )
         yield month, found
+
+
+def _entries(found: Repository, given: Answers, min_stars: int) -> Items:
+    """A repository with the best of the answers to its names, or what is not known of it."""
+    told = [answer for answer in given.values() if isinstance(answer, Mapping)]
+    gone = [answer for answer in given.values() if isinstance(answer, GoneError)]
+    if told:
+        paths = {*found.asv_configs, *told[0]["asvConfigs"]}
+        found = dataclasses.replace(found, github=told[0], asv_configs=paths)
+    elif len(gone) < len(given):
+        [error, *_] = [answer for answer in given.values() if answer not in gone]
+        assert isinstance(error, FcError)
+        return [work.Unlisted(name, error) for name in {found.name, *given}]
+    elif gone and found.tracked:
+        return [work.Unlisted(found.name, gone[0], gone=True)]
+    elif gone and not found.offline:
+        # No answer to keep: it may be private for a day. Every run of the month asks again.
+        found = dataclasses.replace(found, gone=True)
+        return [work.Item(found.name, found, uuid.uuid4().hex)]
+    return [work.Item(found.name, found, _digest(found, min_stars))]
+
+
+def _refuse_if_nothing_is_visible(answers: Answers) -> None:
+    gone = [answer for answer in answers.values() if isinstance(answer, GoneError)]
+    if len(gone) == len(answers) > 1:
+        raise PermanentError(
+            f"GitHub shows none of {len(gone)} repositories; do the GH_TOKENS read public ones?"
+        )
+
+
+def _names_of_today(names: Collection[str], answers: Answers, known: Known) -> Mapping[str, str]:
+    """What each name's repository is called today, as GitHub says or its aliases tell."""
+    told = {n: a["nameWithOwner"] for n, a in answers.items() if isinstance(a, Mapping)}
+    also: dict[str, set[str]] = {}
+    for name, aliases in known.aliases.items():
+        for alias in aliases:
+            also.setdefault(name, set()).add(alias)
+            also.setdefault(alias, set()).add(name)
+    return {
+        name: told.get(name)
+        or next((told[other] for other in sorted(also.get(name, ())) if other in told), name)
+        for name in names
+    }
 
 
 def _search(github: GitHub) -> Mapping[str, Sequence[str]] | FcError:
@@ -131,25 +180,18 @@ def _offline(source: OfflineSource | None, month: datetime.date) -> dict[str, Ma
     return {row["repo_name"]: row for row in found}
 
 
-def _name_of_today(name: str, answer: Mapping[str, Any] | FcError | None) -> str:
-    return answer["nameWithOwner"] if isinstance(answer, Mapping) else name
-
-
 def _aliases(names: Collection[str], known: Known) -> set[str]:
     return set(names).union(*(known.aliases.get(name, ()) for name in names))
 
 
 def _configs(
-    names: Collection[str],
-    answer: Mapping[str, Any] | FcError | None,
-    configs: Mapping[str, Collection[str]],
-    known: Known,
+    names: Collection[str], configs: Mapping[str, Collection[str]], known: Known
 ) -> set[str]:
-    told = answer["asvConfigs"] if isinstance(answer, Mapping) else ()
     searched = (configs.get(name, ()) for name in names)
-    return set(told).union(*searched, *(known.asv_configs.get(name, ()) for name in names))
+    return set().union(*searched, *(known.asv_configs.get(name, ()) for name in names))
 
 
 def _digest(found: Repository, min_stars: int) -> str:
-    """Not of what GitHub says today: a month keeps what was first seen of it."""
-    return work.digest(found.name, found.offline, found.github is not None, min_stars)
+    """Not of what GitHub says today but for its name: a month keeps what was first seen of it."""
+    asked = found.github is not None
+    return work.digest(found.name, sorted(found.aliases), found.offline, asked, min_stars)

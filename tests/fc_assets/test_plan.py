@@ -1,5 +1,6 @@
 """What a month depends on besides its tables, and when that makes it run again."""
 
+import dataclasses
 import datetime
 
 import pytest
@@ -63,3 +64,5 @@ def test_a_month_made_with_github_is_not_made_again_without(stage: int) -> None:
     with pytest.raises(UsageError, match="2026-01 was made with GitHub; set GH_TOKENS"):
         plan.check_origins(stage, JANUARY, states, given)
     plan.check_origins(stage, datetime.date(2026, 2, 1), states, given)
+    nothing = dataclasses.replace(states[name, JANUARY], version=None)
+    plan.check_origins(stage, JANUARY, {(name, JANUARY): nothing}, given)

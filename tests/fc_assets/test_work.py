@@ -592,3 +592,30 @@ def test_how_many_items_there_are_is_known_from_the_start_unless_they_are_listed
     assert set(seen) == {9}
     [month] = _write(bench, iter(_items(*names)), do, concurrency=1).months
     assert (month.total, month.skipped) == (9, 9)
+
+
+def test_what_is_gone_before_it_was_known_is_a_failure(bench: Bench) -> None:
+    gone = work.Unlisted("o/a", PermanentError("not on GitHub"), gone=True)
+    [month] = _write(bench, [gone, *_items("bb")]).months
+    assert (month.total, month.failed) == (2, 1)
+    assert not bench.ledger.progress()["numbers", JANUARY].complete
+
+
+def test_an_incomplete_answer_outlives_a_transient_error(bench: Bench) -> None:
+    half = work.Answer([{"owner": "o", "repo": "a", "n": 7}], unknown="git is down")
+    names = ("bb", "ccc", "dddd", "eeeee")
+    _write(bench, _items("a", *names), lambda name: half if name == "a" else number(name))
+    changed = _items("a", version="changed") + _items(*names)
+    _write(bench, changed, failing("a", error=UnavailableError("down")))
+    assert bench.stored()["a"] == 7
+    _write(bench, changed)
+    assert bench.stored()["a"] == 1
+
+
+def test_a_source_that_knows_less_replaces_nothing(bench: Bench) -> None:
+    _write(bench, _items("a"))
+    weak = [dataclasses.replace(i, weak=True) for i in _items("a", "bb", version="file")]
+    empty = lambda name: work.Answer([{"owner": "o", "repo": name, "n": 0}])  # noqa: E731
+    [month] = _write(bench, weak, empty).months
+    assert (month.done, month.skipped) == (1, 1)
+    assert bench.stored() == {"a": 1, "bb": 0}

@@ -12,7 +12,7 @@ from fc_assets import work
 from fc_assets.repositories import discovery
 from fc_assets.repositories.describe import describe
 from fc_assets.tables import REPOSITORIES
-from fc_resources.errors import UnavailableError
+from fc_resources.errors import PermanentError, UnavailableError
 from fc_resources.github import GitHub
 from fc_resources.ledger import Ledger
 from fc_resources.offline import OfflineSource
@@ -171,27 +171,79 @@ def test_a_renamed_repository_has_its_new_name_and_keeps_the_old_as_alias(
 
 
 def test_a_vanished_repository_is_shown_as_gone_and_keeps_what_there_is(
-    fake: fake_github.GitHub, github: GitHub, tmp_path: Path
+    fake: fake_github.GitHub, github: GitHub
 ) -> None:
-    """Never an answer to keep: it may be private for a day, or a token without rights."""
+    _add(fake, "o/here")
     known = discovery.Known({JANUARY: {"o/gone"}}, {"o/gone": []}, {})
     [items] = _found(github, known=known)
-    assert [(i.key, i.gone) for i in items if isinstance(i, work.Unlisted)] == [("o/gone", True)]
-    fake.repository("o/gone", stargazerCount=900)
-    [items] = _found(github, known=known)
-    assert list(_rows(items)) == ["o/gone"]
+    assert {i.key: i.gone for i in items if isinstance(i, work.Unlisted)} == {"o/gone": True}
 
 
-def test_a_vanished_repository_has_the_row_of_an_offline_source_unless_there_is_one(
+def test_a_repository_that_is_not_visible_is_asked_for_again(
+    fake: fake_github.GitHub, github: GitHub
+) -> None:
+    """It may be private for a day, or the token without rights: that is no answer to keep."""
+    _add(fake, "o/here")
+    known = discovery.Known({}, {"o/gone": []}, {})
+    runs = [_found(github, known=known)[0] for _ in range(2)]
+    before, after = (item for items in runs for item in items if item.key == "o/gone")
+    assert isinstance(before, work.Item)
+    assert isinstance(after, work.Item)
+    assert describe(before.value, 500).note == "gone from GitHub, or private"
+    assert before.digest != after.digest
+
+
+def test_when_nothing_is_visible_the_tokens_are_to_blame(
+    fake: fake_github.GitHub, github: GitHub
+) -> None:
+    known = discovery.Known({}, {"o/a": [], "o/b": []}, {})
+    with pytest.raises(PermanentError, match="shows none of 2 repositories; do the GH_TOKENS"):
+        _found(github, known=known)
+
+
+def test_a_vanished_repository_has_the_row_of_an_offline_source_unless_github_told(
     fake: fake_github.GitHub, github: GitHub, tmp_path: Path
 ) -> None:
     source = OfflineSource(samples.write(tmp_path / "prs.parquet", [samples.pull_request()]))
     [items] = _found(github, source=source)
     assert _rows(items)["o/r"]["origin"] == "offline"
+    assert _rows(items)["o/r"].get("asv_configs") is None
     known = discovery.Known({JANUARY: {"o/r"}}, {"o/r": []}, {})
     [[item]] = _found(github, source=source, known=known)
     assert isinstance(item, work.Unlisted)
     assert item.gone
+
+
+def test_a_former_name_that_leads_nowhere_any_more_doubles_nothing(
+    fake: fake_github.GitHub, github: GitHub
+) -> None:
+    _add(fake, "o/new")
+    known = discovery.Known({JANUARY: {"o/old"}}, {"o/old": []}, {"o/old": ["o/new"]})
+    january, march = _found(github, JANUARY, MARCH, known=known)
+    assert [item.key for item in january] == ["o/old"]
+    assert list(_rows(january)) == ["o/old"]
+    assert [item.key for item in march] == ["o/new"]
+
+
+def test_a_failed_look_up_of_a_former_name_changes_no_name(
+    fake: fake_github.GitHub, github: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: 0.0)
+    _add(fake, "o/new")
+    broken = lambda request: "old" in request.variables.values()  # noqa: E731
+    for alias in ("r0", "r1"):
+        fake.fault(github_faults.partial((alias,)), times=99, when=broken)
+    known = discovery.Known({JANUARY: {"o/old"}}, {"o/old": []}, {"o/old": ["o/new"]})
+    [items] = _found(github, known=known)
+    assert list(_rows(items)) == ["o/old"]
+
+
+def test_what_a_month_tracks_stays_tracked(fake: fake_github.GitHub, github: GitHub) -> None:
+    _add(fake, "o/found", stargazerCount=499)
+    known = discovery.Known({JANUARY: {"o/found"}}, {"o/found": []}, {})
+    january, march = _found(github, JANUARY, MARCH, known=known)
+    assert list(_rows(january)) == ["o/found"]
+    assert _notes(march) == {"o/found": "499 stars, fewer than 500"}
 
 
 def test_when_code_search_fails_that_is_a_failure_and_the_known_ones_go_on(
@@ -291,7 +343,7 @@ def test_the_warehouse_knows_every_repository_of_any_month(tmp_path: Path) -> No
     months = [JANUARY, MARCH]
     warehouse.replace("repositories", Rows(batch.schema, months, lambda: iter([batch])))
     assert discovery.known(warehouse) == discovery.Known(
-        {JANUARY: {"o/r"}, MARCH: {"o/s"}},
+        {JANUARY: {"o/r"}},
         {"o/r": ["asv.conf.json"], "o/s": ()},
         {"o/r": ["o/was"], "o/s": ()},
     )
@@ -301,6 +353,4 @@ def test_a_warehouse_from_before_a_column_was_declared_is_read(tmp_path: Path) -
     warehouse = Warehouse(tmp_path / "warehouse.duckdb")
     old = pa.RecordBatch.from_pylist([{"partition_month": JANUARY, "owner": "o", "repo": "r"}])
     warehouse.replace("repositories", Rows(old.schema, [JANUARY], lambda: iter([old])))
-    assert discovery.known(warehouse) == discovery.Known(
-        {JANUARY: {"o/r"}}, {"o/r": ()}, {"o/r": ()}
-    )
+    assert discovery.known(warehouse) == discovery.Known({}, {"o/r": ()}, {"o/r": ()})
