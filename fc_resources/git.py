@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
-from fc_resources import git_diffs, git_program, locks, process
+from fc_resources import git_diffs, git_files, git_program, locks, process
 from fc_resources.errors import PermanentError, TransientError, UnavailableError, UsageError
 from fc_resources.git_diffs import Diff
 from fc_resources.git_objects import CommitGoneError, Objects, Wanted, checked
@@ -272,6 +272,10 @@ class Mirror:
         if path in self.files(sha):
             raise UnavailableError(f"{path} of {sha}: {git_program.last_line(done.text)}")
         return None
+
+    def read_many(self, sha: str, paths: Sequence[str]) -> dict[str, str | None]:
+        """Texts of several files, None for what is no file: `git_files.read_many`."""
+        return git_files.read_many(self._objects, sha, paths, self._fetch_contents)
 
     def last_commit_before(self, sha: str, iso_time: str) -> str | None:
         """The newest first-parent ancestor committed before a moment, or None."""

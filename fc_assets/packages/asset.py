@@ -1,7 +1,6 @@
 """The `packages` asset: a pinned environment for every performance pull request."""
 
 import datetime
-import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 from fc_assets import materialize, months, work
 from fc_assets.options import Options
 from fc_assets.packages import RESOLVER
-from fc_assets.packages.resolve import Commit, resolve
+from fc_assets.packages.resolve import Commit, Resolver
 from fc_assets.tables import PACKAGES
 from fc_resources.git import Mirrors
 from fc_resources.settings import Settings
@@ -41,15 +40,19 @@ def packages(
     options: dg.ResourceParam[Options],
 ) -> Rows:
     available = settings.python_versions
-    mirrors = mirrors.with_local(options.git(settings))
+    resolver = Resolver(mirrors.with_local(options.git(settings)), uv, available)
     outcome = materialize.run(
         context,
         runner,
         options,
         PACKAGES,
         items(months.split(pr_classifications, materialize.wanted(context)), available),
-        functools.partial(resolve, mirrors=mirrors, uv=uv, available=available),
+        resolver,
         settings=settings,
+    )
+    pinning = resolver.pinning
+    context.log.info(
+        "%d resolutions by uv, %d more answered by an earlier one", pinning.asked, pinning.shared
     )
     return outcome.rows[PACKAGES.name]
 

@@ -1,197 +1,175 @@
 """What a commit declares about building and benchmarking itself, read as text, never executed.
 
-Packaging metadata (`pyproject.toml`, `setup.cfg`) and the ASV configuration; which versions
-satisfy it is `resolve`'s question.
+Which of its files is believed is decided here, what each says by the readers beside; which
+versions satisfy it is `resolve`'s question.
 """
 
-import configparser
-import dataclasses
-import posixpath
-import tomllib
-from collections.abc import Callable, Iterable, Sequence
+import functools
+from collections.abc import Sequence
 from typing import Any
 
-import json5
-import packaging.requirements
-import packaging.utils
+from fc_assets.packages import asv_config, roots, setup_py, toml
+from fc_assets.packages.declarations import (
+    Files,
+    NoProjectError,
+    Project,
+    Read,
+    requirement_lines,
+)
+from fc_assets.packages.poetry import Poetry
+from fc_assets.packages.pyproject import Pyproject
+from fc_assets.packages.setup_cfg import SetupCfg
 
-from fc_resources.errors import PermanentError
+__all__ = ["NoProjectError", "Project", "Read", "read_project"]
 
-_ROOT_FILES = ("pyproject.toml", "setup.cfg", "setup.py")
-_ASV_NAMES = ("asv.conf.json", "asv.conf.jsonc", ".asv.conf.json")
-_BUILD_DEFAULT = ("setuptools", "wheel")
-#: Conda packages that are no Python packages, and the Debian packages that hold their headers.
-SYSTEM_LIBRARIES = {
-    "geos": "libgeos-dev",
-    "libgdal": "libgdal-dev",
-    "gdal": "libgdal-dev",
-    "proj": "libproj-dev",
-    "hdf5": "libhdf5-dev",
-    "libnetcdf": "libnetcdf-dev",
-    "libxml2": "libxml2-dev",
-    "libxslt": "libxslt1-dev",
-    "openblas": "libopenblas-dev",
-    "fftw": "libfftw3-dev",
-    "zlib": "zlib1g-dev",
-    "boost-cpp": "libboost-dev",
-    "eigen": "libeigen3-dev",
-}
-#: Names of a conda matrix that a container has anyway.
-_CONDA_TOOLS = {"python", "pip", "compilers", "c-compiler", "cxx-compiler", "gxx_linux-64"}
-
-Read = Callable[[str], str | None]
-
-
-class NoProjectError(PermanentError):
-    """The commit is no Python project that anything could be resolved for."""
-
-
-@dataclasses.dataclass
-class Project:
-    """What is declared; `requirements` are PEP 508 lines, `dropped` says what was left and why."""
-
-    root: str
-    name: str | None = None
-    requires_python: str | None = None
-    classifiers: tuple[str, ...] = ()
-    dynamic: tuple[str, ...] = ()
-    asv_config: str | None = None
-    asv_pythons: tuple[str, ...] = ()
-    requirements: list[str] = dataclasses.field(default_factory=list)
-    system_packages: list[str] = dataclasses.field(default_factory=list)
-    dropped: list[str] = dataclasses.field(default_factory=list)
-
-    def need(self, lines: Iterable[str], where: str) -> None:
-        """Add requirements that parse and come from the index; record the others."""
-        for line in lines:
-            try:
-                requirement = packaging.requirements.Requirement(line)
-            except packaging.requirements.InvalidRequirement:
-                self.dropped.append(f"{line!r} in {where}: not a requirement")
-                continue
-            if requirement.url is not None:
-                self.dropped.append(f"{line!r} in {where}: an address, not a release")
-            elif self.name and _same(requirement.name, self.name):
-                self.dropped.append(f"{line!r} in {where}: the project itself")
-            elif str(requirement) not in self.requirements:
-                self.requirements.append(str(requirement))
+#: What setuptools' own files may give when `[project]` says that it is dynamic.
+_DYNAMIC = frozenset({"classifiers", "dependencies", "optional-dependencies", "requires-python"})
 
 
 def read_project(files: Sequence[str], read: Read) -> Project:
-    """Declarations of a commit with these `files`; `NoProjectError` if it has no metadata."""
-    project = Project(find_root(files))
-    inside = set(files)
-    pyproject = _toml(project, inside, read)
-    _read_pyproject(project, pyproject)
-    if _path(project.root, "setup.cfg") in inside:
-        _read_setup_cfg(project, read(_path(project.root, "setup.cfg")) or "")
-    build = pyproject.get("build-system", {}).get("requires", _BUILD_DEFAULT)
-    project.need(build, "build-system.requires")
-    project.asv_config = find_asv_config(files)
-    if project.asv_config is not None:
-        _read_asv(project, read(project.asv_config) or "")
+    """Declarations of a commit with these `files`; `NoProjectError` if it has no metadata.
+
+    `[project]` is believed before `[tool.poetry]`, that before `[tool.flit.metadata]`, and those
+    before setuptools' files: what `setup.py` passes, else `setup.cfg`. Raises what `read` raises.
+    """
+    tree = Files(files, read)
+    path = roots.find_asv_config(tree.names)
+    config = asv_config.parse(path, tree.text("", path) if path else None)
+    project = Project(roots.find_root(tree, config.repo_subdir), asv_config=path)
+    pyproject = Pyproject(project, _document(project, tree))
+    poetry = Poetry(project, pyproject.tool_table("poetry"))
+
+    pyproject.identify(tree)
+    poetry.identify()
+    legacy = _Setuptools(project, tree if _needs_setuptools(project, pyproject) else None)
+    legacy.identify()
+    lines, where = _dependencies(project, tree, pyproject, poetry, legacy)
+    if lines is None:
+        project.dynamic = tuple(dict.fromkeys([*project.dynamic, "dependencies"]))
+    else:
+        project.dynamic = tuple(d for d in project.dynamic if d != "dependencies")
+        project.need(lines, where)
+
+    pyproject.need_build()
+    if pyproject.backend == "setuptools":
+        legacy.need_build()
+    extras, groups = asv_config.asked(config, project)
+    for extra in extras:
+        project.need_extra(extra, str(path))
+    pyproject.need_groups(groups)
+    poetry.need_groups(groups)
+    asv_config.need(config, project)
     project.need(["asv"], "the harness")
+    project.dropped += tree.dropped
     return project
 
 
-def find_root(files: Sequence[str]) -> str:
-    """The folder of the packaging metadata: the top first, then shallow, then alphabetical.
-
-    Folders of tests, docs, examples and vendored code do not count; a lone requirements file is
-    no packaging metadata.
-    """
-    folders = {posixpath.dirname(f) for f in files if posixpath.basename(f) in _ROOT_FILES}
-    beside = {"tests", "test", "docs", "doc", "examples", "vendor", "third_party", "benchmarks"}
-    roots = [f for f in folders if not beside & set(f.split("/"))]
-    if not roots:
-        raise NoProjectError("the commit has no pyproject.toml, setup.cfg or setup.py")
-    return min(roots, key=lambda f: (f.count("/") + bool(f), f)) or "."
+def _document(project: Project, tree: Files) -> dict[str, Any]:
+    text = tree.text(project.root, "pyproject.toml")
+    parsed = {} if text is None else toml.parse(text)
+    if isinstance(parsed, dict):
+        return parsed
+    reason = f"not TOML: {parsed}"
+    if not any(tree.has(project.root, name) for name in ("setup.py", "setup.cfg")):
+        raise NoProjectError(f"pyproject.toml is {reason}")
+    project.drop_file("pyproject.toml", reason)
+    return {}
 
 
-def find_asv_config(files: Sequence[str]) -> str | None:
-    """The ASV configuration nearest to the top."""
-    found = [f for f in files if posixpath.basename(f) in _ASV_NAMES]
-    return min(found, key=lambda f: (f.count("/"), f), default=None)
+def _dependencies(
+    project: Project, tree: Files, pyproject: Pyproject, poetry: Poetry, legacy: "_Setuptools"
+) -> tuple[list[str] | None, str]:
+    """What running needs, None if no file tells, and which declaration said so."""
+    if pyproject.declared:
+        if "dependencies" not in project.dynamic:
+            return pyproject.dependencies(), "project.dependencies"
+        if (lines := pyproject.from_files(tree)) is not None:
+            return lines, "files of dynamic dependencies"
+    if poetry.is_used:
+        return poetry.dependencies(), "tool.poetry.dependencies"
+    if pyproject.flit:
+        return pyproject.flit_dependencies(), "flit requires"
+    if pyproject.backend in ("setuptools", "skbuild"):
+        return legacy.dependencies(is_declared=bool(pyproject.declared))
+    project.drop("dependencies", "pyproject.toml", f"only {pyproject.backend} could tell them")
+    return None, ""
 
 
-def _toml(project: Project, inside: set[str], read: Read) -> dict[str, Any]:
-    path = _path(project.root, "pyproject.toml")
-    if path not in inside:
-        return {}
-    try:
-        return tomllib.loads(read(path) or "")
-    except tomllib.TOMLDecodeError as error:
-        raise NoProjectError(f"{path} is not TOML: {error}") from None
-
-
-def _read_pyproject(project: Project, pyproject: dict[str, Any]) -> None:
-    declared = pyproject.get("project", {})
-    project.name = declared.get("name")
-    project.requires_python = declared.get("requires-python")
-    project.classifiers = tuple(declared.get("classifiers", ()))
-    project.dynamic = tuple(declared.get("dynamic", ()))
-    project.need(declared.get("dependencies", ()), "project.dependencies")
-
-
-def _read_setup_cfg(project: Project, text: str) -> None:
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        parser.read_string(text)
-    except configparser.Error as error:
-        project.dropped.append(f"setup.cfg: {' '.join(str(error).split())}")
-        return
-
-    def lines(section: str, option: str) -> list[str]:
-        text = parser.get(section, option, fallback="")
-        return [line.strip() for line in text.splitlines() if line.strip()]
-
-    project.name = project.name or parser.get("metadata", "name", fallback=None)
-    project.requires_python = project.requires_python or parser.get(
-        "options", "python_requires", fallback=None
+def _needs_setuptools(project: Project, pyproject: Pyproject) -> bool:
+    """Whether setuptools' own files have a say; if not, a change of them changes nothing."""
+    return (
+        not pyproject.declared
+        or "requires" not in pyproject.build_system
+        or not _DYNAMIC.isdisjoint(project.dynamic)
     )
-    project.classifiers = project.classifiers or tuple(lines("metadata", "classifiers"))
-    project.need(lines("options", "install_requires"), "setup.cfg install_requires")
 
 
-def _read_asv(project: Project, text: str) -> None:
-    try:
-        config = json5.loads(text)
-    except ValueError as error:
-        project.dropped.append(f"{project.asv_config}: {error}")
-        return
-    if not isinstance(config, dict):
-        project.dropped.append(f"{project.asv_config}: not an object")
-        return
-    project.asv_pythons = tuple(str(p) for p in config.get("pythons") or ())
-    matrix = config.get("matrix") or {}
-    if "req" in matrix and isinstance(matrix["req"], dict):
-        matrix = matrix["req"]
-    for name, versions in matrix.items():
-        if name in ("env", "env_nobuild", "@env", "@env_nobuild"):
-            continue
-        _need_of_matrix(project, name, versions)
+class _Setuptools:
+    """`setup.py` and `setup.cfg` together: what the script passes comes before the file."""
 
+    def __init__(self, project: Project, tree: Files | None) -> None:
+        self._project = project
+        tree = tree or Files((), lambda _: None)
+        self._config = SetupCfg(project, tree)
+        self._has_script = tree.has(project.root, "setup.py")
+        self._read = functools.partial(tree.text, project.root)
+        self._script = setup_py.Setup()
+        if self._has_script:
+            text = self._read("setup.py")
+            found = setup_py.Setup(failure="not read") if text is None else None
+            self._script = found or setup_py.parse(text or "", self._read)
 
-def _need_of_matrix(project: Project, name: str, versions: Any) -> None:
-    """One name of ASV's matrix: C libraries are system packages, the rest comes from the index."""
-    plain = name.removeprefix("pip+")
-    if plain in SYSTEM_LIBRARIES:
-        project.system_packages.append(SYSTEM_LIBRARIES[plain])
-    elif plain in _CONDA_TOOLS:
-        project.dropped.append(f"{name!r} in {project.asv_config}: part of every container")
-    elif not any(
-        _same(packaging.requirements.Requirement(r).name, plain) for r in project.requirements
-    ):
-        versions = versions if isinstance(versions, list) else [versions]
-        version = next((str(v) for v in versions if v), "")
-        operator = "==" if version and version[0].isdigit() else ""
-        project.need([f"{plain}{operator}{version}"], str(project.asv_config))
+    def identify(self) -> None:
+        """Name, Python versions and extras."""
+        passed, config = self._script.arguments, self._config
+        self._project.identify(
+            passed.get("name"), passed.get("python_requires"), passed.get("classifiers"), "setup.py"
+        )
+        self._project.identify(
+            config.value("metadata", "name"),
+            config.value("options", "python_requires", "python-requires"),
+            config.lines("metadata", "classifiers", "classifier"),
+            "setup.cfg",
+        )
+        for extra, lines in self._extras().items():
+            self._project.offer(extra, lines)
 
+    def dependencies(self, *, is_declared: bool) -> tuple[list[str] | None, str]:
+        """As `_dependencies`; `is_declared` if `[project]` says that they are dynamic."""
+        lines, where = self._listed(is_declared)
+        if lines is None:
+            return None, ""
+        # An extra without a name is needed always, under the marker after its colon.
+        conditional = {e[1:]: ls for e, ls in self._extras().items() if e.startswith(":")}
+        extra_lines = [f"{line}; {marker}" for marker, ls in conditional.items() for line in ls]
+        return [*lines, *extra_lines], where
 
-def _same(one: str, other: str) -> bool:
-    canonical = packaging.utils.canonicalize_name
-    return canonical(one.split("[")[0]) == canonical(other)
+    def _extras(self) -> dict[str, list[str]]:
+        return self._config.extras() | self._script.arguments.get("extras_require", {})
 
+    def _listed(self, is_declared: bool) -> tuple[list[str] | None, str]:
+        option = ("options", "install_requires", "install-requires")
+        is_configured = self._config.value(*option) is not None
+        if passed := self._script.arguments.get("install_requires"):
+            return passed, "setup.py install_requires"
+        if written := self._script.unread.get("install_requires"):
+            self._project.drop(written, "setup.py install_requires", "not readable")
+            return None, ""
+        if self._script.is_pbr and (text := self._read("requirements.txt")) is not None:
+            return requirement_lines(text), "requirements.txt (pbr)"
+        if self._script.failure is not None:
+            self._project.drop_file("setup.py", self._script.failure)
+        if is_configured:
+            return self._config.lines(*option), "setup.cfg install_requires"
+        if self._script.failure is not None or (is_declared and not self._has_script):
+            return None, ""
+        return [], ""
 
-def _path(root: str, name: str) -> str:
-    return name if root == "." else f"{root}/{name}"
+    def need_build(self) -> None:
+        """What is declared for building beside `[build-system]`."""
+        if written := self._script.unread.get("setup_requires"):
+            self._project.drop(written, "setup.py setup_requires", "not readable")
+        passed = self._script.arguments.get("setup_requires") or []
+        self._project.need(passed, "setup.py setup_requires", build=True)
+        lines = self._config.lines("options", "setup_requires", "setup-requires")
+        self._project.need(lines or [], "setup.cfg setup_requires", build=True)

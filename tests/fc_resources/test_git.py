@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fc_resources import git_origin
+from fc_resources import git_files, git_origin
 from fc_resources.errors import PermanentError, TransientError, UnavailableError, UsageError
 from fc_resources.git import Mirror, Mirrors, check_repository
 from fc_resources.git_diffs import Diff, DiffTooLargeError, FileChange
@@ -979,3 +979,50 @@ def test_nothing_later_than_a_commit_is_told(
     known = unpacked.git("cat-file", "--batch-all-objects", "--batch-check")
     assert known.count(" commit ") == 2
     assert third not in known
+
+
+def test_files_are_read_together_with_one_fetch(
+    origin: Repository, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (origin.path / "sub").mkdir()
+    (origin.path / "sub" / "b").write_bytes(b"two")
+    (origin.path / "link").symlink_to("a")
+    first = origin.commit(**{"a": b"\xef\xbb\xbfone", "*": b"star", "c\nd": b"", "e": b"\xff\0"})
+    mirror = mirrors.mirror("own", "repo", [first])
+    fetches = []
+    fetch = git_origin.Origin.fetch_objects
+    monkeypatch.setattr(
+        git_origin.Origin,
+        "fetch_objects",
+        lambda *arguments: (fetches.append(1), fetch(*arguments))[1],
+    )
+    paths = ["a", "sub/b", "*", "c\nd", "e", "link", "sub", "sub/", "none", ":(top)a", "../a", "/a"]
+    paths += ["", ".", "..", "./a", "a\0b", "\ud800"]
+    found = mirror.read_many(first, paths)
+    assert list(found) == paths
+    assert list(found.values())[:5] == ["one", "two", "star", "", "\ufffd\0"]
+    assert set(list(found.values())[5:]) == {None}
+    assert len(fetches) == 1
+    assert mirror.read_many(first, paths) == found
+    assert mirror.read_many(first, []) == {}
+    assert len(fetches) == 1
+
+
+def test_a_file_of_a_hostile_size_is_refused(origin: Repository, mirrors: Mirrors) -> None:
+    large = origin.commit(a=b"1", b=b"x" * (git_files.MAX_BYTES + 1), c=b"y" * git_files.MAX_BYTES)
+    mirror = mirrors.mirror("own", "repo", [large])
+    with pytest.raises(git_files.FileTooLargeError, match=r"4,194,305 bytes, more than 4 MiB"):
+        mirror.read_many(large, ["a", "b"])
+    found = mirror.read_many(large, ["a", "c"])
+    assert (found["a"], len(found["c"] or "")) == ("1", git_files.MAX_BYTES)
+
+
+def test_contents_that_cannot_be_had_are_no_missing_files(
+    origin: Repository, mirrors: Mirrors
+) -> None:
+    first = origin.commit(a=b"1")
+    mirror = mirrors.mirror("own", "repo", [first])
+    shutil.rmtree(origin.path)
+    with pytest.raises(UnavailableError):
+        mirror.read_many(first, ["a"])
+    assert mirror.read_many(first, ["b"]) == {"b": None}

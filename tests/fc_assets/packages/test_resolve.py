@@ -1,82 +1,332 @@
-"""Choosing a Python, and pinning real commits of the sample with the real uv."""
+"""From commits of real repositories to rows, with the real uv and a package index on loopback.
 
+How a Python is chosen and what uv's answers mean is tested beside their modules.
+"""
+
+import concurrent.futures
 import datetime
+import os
 import subprocess
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import packaging.requirements
 import pytest
 
 from fc_assets import sample
-from fc_assets.packages import python
-from fc_assets.packages.metadata import Project
-from fc_assets.packages.resolve import Commit, resolve
+from fc_assets.packages.resolve import Commit, Resolver
+from fc_assets.tables import PACKAGES
+from fc_resources.errors import PermanentError, UnavailableError
 from fc_resources.git import Mirrors
+from fc_resources.git_files import MAX_BYTES
 from fc_resources.uv import Uv
+from tests.fakes.package_index import Index, index
 
-_ALL = ["3.14", "3.13", "3.12", "3.11", "3.10"]
-_DAY = datetime.date(2026, 1, 1)
+__all__ = ["index"]
+
+_NOON = datetime.datetime(2025, 3, 10, 12, tzinfo=datetime.UTC)
+_SAME_DAY = "2025-03-10T09:00:00Z"
+_NEXT_DAY = "2025-03-11T00:00:00Z"
 
 
-def _classified(*minors: str) -> tuple[str, ...]:
-    return tuple(f"Programming Language :: Python :: {minor}" for minor in minors)
+class _Hub:
+    """Repositories in a folder that stand in for GitHub."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def commit(
+        self,
+        pyproject: str | None,
+        moment: datetime.datetime = _NOON,
+        repo: str = "r",
+        files: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """A base commit with these files, and an empty merge commit after it."""
+        path = self.root / "o" / f"{repo}.git"
+        if not path.exists():
+            path.mkdir(parents=True)
+            self._git(path, moment, "init", "--quiet")
+        for old in [*path.glob("*.toml"), *path.glob("*.cfg")]:
+            old.unlink()
+        given = {**({} if pyproject is None else {"pyproject.toml": pyproject}), **(files or {})}
+        for name, text in given.items():
+            (path / name).write_text(textwrap.dedent(text))
+        self._git(path, moment, "add", "--all")
+        for message in ("base", "merge"):
+            self._git(path, moment, "commit", "--quiet", "--allow-empty", "-m", message)
+        return Commit("o", repo, self._git(path, moment, "rev-parse", "HEAD"))
+
+    def _git(self, path: Path, moment: datetime.datetime, *arguments: str) -> str:
+        date = {"GIT_COMMITTER_DATE": f"{moment:%s} +0000", "GIT_CONFIG_GLOBAL": "/dev/null"}
+        date["GIT_COMMITTER_DATE"] = f"{int(moment.timestamp())} +0000"
+        command = ["git", "-C", str(path), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+        env = os.environ | date
+        done = subprocess.run([*command, *arguments], check=True, capture_output=True, env=env)
+        return done.stdout.decode().strip()
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> _Hub:
+    return _Hub(tmp_path / "git")
+
+
+@pytest.fixture
+def uv(tmp_path: Path) -> Uv:
+    return Uv(tmp_path / "cache")
+
+
+@pytest.fixture
+def resolver(hub: _Hub, uv: Uv, tmp_path: Path, index: Index) -> Resolver:
+    index.wheel("asv", "0.6.4")
+    index.wheel("setuptools", "80.0")
+    index.wheel("wheel", "0.40")
+    mirrors = Mirrors(tmp_path / "mirrors", local=hub.root)
+    return Resolver(mirrors, uv, ["3.13", "3.12", "3.11"])
+
+
+def _project(*dependencies: str, more: str = "") -> str:
+    return (
+        f'[project]\nname = "mine"\nversion = "1"\ndependencies = {list(dependencies)!r}\n{more}\n'
+        '[build-system]\nrequires = ["setuptools"]\n'
+    )
+
+
+def _row(resolver: Resolver, commit: Commit) -> dict[str, Any]:
+    [row] = resolver(commit).rows
+    PACKAGES.batch([{"partition_month": datetime.date(2025, 3, 1), **row}])
+    return dict(row)
+
+
+def test_a_commit_gets_what_it_declared_as_of_its_day(
+    resolver: Resolver, hub: _Hub, index: Index
+) -> None:
+    index.wheel("some", "1.0")
+    index.wheel("some", "2.0", uploaded=_NEXT_DAY)
+    row = _row(resolver, hub.commit(_project("some")))
+    assert row["pins"] == ["asv==0.6.4", "setuptools==80.0", "some==1.0"]
+    assert (row["can_install"], row["reason"], row["unsatisfiable"]) == (True, None, None)
+    assert (row["python_version"], row["interpreter_source"]) == ("3.13", "date")
+    assert row["cutoff"] == _NOON.replace(hour=0)
+    assert row["attempts"] == ["python 3.13, releases up to 2025-03-10T00:00:00Z: installs"]
+    assert row["uv_version"].count(".") == 2
+    assert row["resolved_at"].tzinfo is datetime.UTC
+    assert "Would install 3 packages" in row["log"]
+
+
+def test_a_release_of_the_commits_own_day_is_found_when_it_is_needed(
+    resolver: Resolver, hub: _Hub, index: Index
+) -> None:
+    index.wheel("some", "1.0")
+    index.wheel("some", "2.0", uploaded=_SAME_DAY)
+    row = _row(resolver, hub.commit(_project("some>=2")))
+    assert row["can_install"]
+    assert (row["cutoff"], row["python_version"]) == (_NOON, "3.13")
+    assert len(row["attempts"]) == 2
+
+
+def test_an_older_python_with_the_cutoff_comes_before_none(
+    resolver: Resolver, hub: _Hub, index: Index
+) -> None:
+    index.wheel("some", "1.0", tag="cp311-cp311-manylinux_2_17_x86_64")
+    index.wheel("some", "1.1", tag="cp313-cp313-manylinux_2_17_x86_64", uploaded=_NEXT_DAY)
+    row = _row(resolver, hub.commit(_project("some")))
+    assert (row["python_version"], row["cutoff"]) == ("3.11", _NOON.replace(hour=0))
+    assert row["unsatisfiable"] is None
+    assert [a.split(":")[0].split(",")[0] for a in row["attempts"]] == [
+        *["python 3.13"] * 2,
+        *["python 3.12"] * 2,
+        "python 3.11",
+    ]
+    assert "no wheel that fits" in row["attempts"][0]
+
+
+def test_what_only_the_cutoff_forbids_is_pinned_without_and_says_so(
+    resolver: Resolver, hub: _Hub, index: Index
+) -> None:
+    index.wheel("young", "1.0", uploaded=_NEXT_DAY)
+    row = _row(resolver, hub.commit(_project("young")))
+    assert "young==1.0" in row["pins"]
+    assert (row["cutoff"], row["can_install"], row["unsatisfiable"]) == (None, True, "cutoff")
+    assert row["python_version"] == "3.13"
+    assert len(row["attempts"]) == 10
+    assert "2025-03-11" in row["attempts"][0]
+
+
+def test_a_harness_without_wheels_costs_a_commit_its_cutoff_for_the_harness_only(
+    resolver: Resolver, hub: _Hub, index: Index
+) -> None:
+    index.files["asv"].clear()
+    index.sdist("asv", "0.4")
+    index.wheel("asv", "0.6.4", "asv-runner", uploaded=_NEXT_DAY)
+    index.wheel("asv-runner", "1.0", uploaded=_NEXT_DAY)
+    index.wheel("some", "1.0")
+    index.wheel("some", "2.0", uploaded=_NEXT_DAY)
+    row = _row(resolver, hub.commit(_project("some")))
+    assert row["pins"] == ["asv==0.6.4", "asv-runner==1.0", "setuptools==80.0", "some==1.0"]
+    assert (row["cutoff"], row["python_version"]) == (_NOON.replace(hour=0), "3.13")
+    assert (row["can_install"], row["unsatisfiable"]) == (True, "cutoff")
+    assert "asv" in row["exempt"]
+    assert row["attempts"][-1].endswith("but for the harness: installs")
 
 
 @pytest.mark.parametrize(
-    ("project", "date", "chosen", "source"),
+    ("requirements", "told"),
     [
-        (Project("."), _DAY, _ALL, "date"),
-        (Project("."), datetime.date(2023, 1, 1), ["3.11", "3.10"], "date"),
-        (Project(".", requires_python="<3.12"), _DAY, ["3.11", "3.10"], "requires-python"),
-        (Project(".", requires_python=">=3.12,!=3.14.1"), _DAY, _ALL[:3], "requires-python"),
-        (
-            Project(".", classifiers=_classified("3.11", "3.12")),
-            _DAY,
-            ["3.12", "3.11"],
-            "classifiers",
-        ),
-        (Project(".", asv_pythons=("3.10",)), _DAY, ["3.10"], "asv"),
-        (Project(".", requires_python=">=99"), _DAY, [], "requires-python"),
-        (Project(".", requires_python="nonsense"), _DAY, _ALL, "requires-python"),
+        (["one", "shared==2.0"], "shared<2"),
+        (["missing"], "missing was not found"),
+        (["source-only"], "no wheel that fits, and nothing is built"),
+        (["windows-only"], "no wheel that fits, and nothing is built"),
+        (["taken-back"], "yanked (reason: broken)"),
     ],
 )
-def test_the_newest_declared_python_of_that_day_comes_first(
-    project: Project, date: datetime.date, chosen: list[str], source: str
+def test_what_has_no_solution_is_false_with_the_reason(
+    resolver: Resolver, hub: _Hub, index: Index, requirements: list[str], told: str
 ) -> None:
-    assert python.candidates(project, date, _ALL) == (chosen, source)
+    index.wheel("one", "1.0", "shared<2")
+    index.wheel("shared", "1.0")
+    index.wheel("shared", "2.0")
+    index.sdist("source-only", "1.0")
+    index.wheel("windows-only", "1.0", tag="py3-none-win_amd64")
+    index.wheel("taken-back", "1.0", yanked="broken")
+    row = _row(resolver, hub.commit(_project(*requirements)))
+    assert (row["can_install"], row["pins"], row["unsatisfiable"]) == (False, None, "always")
+    assert told in row["reason"]
+    assert len(row["attempts"]) == 12
 
 
-def test_a_commit_of_the_sample_is_pinned_as_of_its_date(tmp_path: Path) -> None:
-    mirrors = Mirrors(tmp_path / "mirrors", local=sample.unpack(tmp_path / "offline") / "git")
-    raw = next(row for row in sample.load("pull_requests") if row["pr_number"] == 7)
-    commit = Commit(*sample.REPOSITORY, raw["pr_merge_commit_sha"])
-    [row] = resolve(commit, mirrors, Uv(tmp_path / "cache"), ["3.12"]).rows
-    names = {packaging.requirements.Requirement(pin).name for pin in row["pins"]}
-    assert {"sortedcontainers", "setuptools", "asv"} <= names
-    assert "wordmill" not in names
-    assert (row["python_version"], row["can_install"], row["reason"]) == ("3.12", True, None)
-    assert row["cutoff"] == datetime.datetime.fromisoformat(raw["pr_merged_at"])
-    # asv 0.6.6 and later appeared after the commit's date.
-    assert "asv==0.6.5" in row["pins"]
+def test_notes_tell_of_yanked_pins_and_of_releases_without_wheels(
+    resolver: Resolver, hub: _Hub, index: Index
+) -> None:
+    index.wheel("some", "1.0", yanked="broken")
+    index.wheel("old", "1.0")
+    index.sdist("old", "2.0")
+    row = _row(resolver, hub.commit(_project("some==1.0", "old")))
+    assert row["can_install"]
+    assert row["notes"] == [
+        'some==1.0 is yanked (reason: "broken")',
+        "old==2.0 has no wheel that fits",
+    ]
 
 
-def test_a_commit_without_packaging_metadata_is_an_answer(tmp_path: Path) -> None:
-    git = tmp_path / "git" / "o" / "r.git"
-    git.mkdir(parents=True)
-    command = ["git", "-C", str(git), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    subprocess.run([*command, "init", "--quiet"], check=True)
-    for message in ("base", "merge"):
-        subprocess.run([*command, "commit", "--quiet", "--allow-empty", "-m", message], check=True)
-    head = subprocess.run([*command, "rev-parse", "HEAD"], check=True, capture_output=True)
-    commit = Commit("o", "r", head.stdout.decode().strip())
-    mirrors = Mirrors(tmp_path / "mirrors", local=tmp_path / "git")
-    [row] = resolve(commit, mirrors, Uv(tmp_path / "cache"), ["3.12"]).rows
+def test_pythons_that_the_project_refuses_are_not_tried(
+    resolver: Resolver, hub: _Hub, index: Index
+) -> None:
+    row = _row(resolver, hub.commit(_project("gone", more='requires-python = "<3.12"')))
+    assert {a.split(",")[0] for a in row["attempts"]} == {"python 3.11"}
+    row = _row(resolver, hub.commit(_project(more='requires-python = "<3.11"')))
+    assert "no Python for requires-python '<3.11' among 3.13, 3.12, 3.11" in row["reason"]
+    assert (row["can_install"], row["attempts"]) == (False, [])
+
+
+def test_dynamic_dependencies_are_unknown(resolver: Resolver, hub: _Hub) -> None:
+    text = '[project]\nname = "mine"\nversion = "1"\ndynamic = ["dependencies"]\n'
+    text += '[build-system]\nrequires = ["own-backend"]\nbuild-backend = "own.backend"\n'
+    row = _row(resolver, hub.commit(text))
+    assert row["can_install"] is None
+    assert row["reason"].startswith("unknown: ")
+
+
+def test_a_commit_without_packaging_metadata_is_an_answer(resolver: Resolver, hub: _Hub) -> None:
+    row = _row(resolver, hub.commit(None))
+    assert not row["can_install"]
     assert "no pyproject.toml" in row["reason"]
 
 
-def test_no_suitable_python_is_an_answer_with_its_reason(tmp_path: Path) -> None:
+def test_metadata_of_a_hostile_size_is_an_answer(resolver: Resolver, hub: _Hub) -> None:
+    row = _row(resolver, hub.commit("#" * (MAX_BYTES + 1)))
+    assert "more than 4 MiB" in row["reason"]
+
+
+def test_no_calendar_has_the_time_of_a_commit(resolver: Resolver, hub: _Hub) -> None:
+    commit = hub.commit(_project())
+    path = hub.root / "o" / "r.git"
+    git = ["git", "-C", str(path)]
+    text = subprocess.run(
+        [*git, "cat-file", "commit", commit.sha], check=True, capture_output=True
+    ).stdout.replace(b"1741608000 +0000\n\nmerge", b"99999999999999 +0000\n\nmerge")
+    made = subprocess.run(
+        [*git, "hash-object", "-t", "commit", "-w", "--stdin", "--literally"],
+        input=text, check=True, capture_output=True,
+    )  # fmt: skip
+    sha = made.stdout.decode().strip()
+    subprocess.run([*git, "update-ref", "refs/heads/far", sha], check=True)
+    with pytest.raises(PermanentError, match="was made 99999999999999 s after 1970"):
+        resolver(Commit("o", "r", sha))
+
+
+def test_an_index_that_is_down_gives_no_answer_and_is_asked_again(
+    resolver: Resolver, hub: _Hub, index: Index
+) -> None:
+    commit = hub.commit(_project())
+    index.status = 503
+    with pytest.raises(UnavailableError):
+        resolver(commit)
+    index.status = 200
+    assert _row(resolver, commit)["can_install"]
+
+
+def test_commits_of_one_day_with_the_same_needs_are_resolved_once(
+    resolver: Resolver, hub: _Hub, index: Index
+) -> None:
+    index.wheel("some", "1.0")
+    index.delay_s = 0.05
+    commits = [
+        hub.commit(_project("some"), _NOON + datetime.timedelta(minutes=n)) for n in range(6)
+    ]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        rows = list(pool.map(lambda commit: _row(resolver, commit), commits))
+    assert (resolver.pinning.asked, resolver.pinning.shared) == (1, 5)
+    assert len({row["inputs"] for row in rows}) == 1
+    own = {"sha", "base_sha", "resolved_at"}
+    assert all({**row, **{k: rows[0][k] for k in own}} == rows[0] for row in rows)
+
+
+def test_other_needs_other_days_and_other_repositories_are_not_shared(
+    resolver: Resolver, hub: _Hub, index: Index
+) -> None:
+    index.wheel("some", "1.0")
+    commits = [
+        hub.commit(_project("some")),
+        hub.commit(_project("some>=1")),
+        hub.commit(_project("some"), _NOON + datetime.timedelta(days=1)),
+        hub.commit(_project("some"), repo="other"),
+    ]
+    rows = [_row(resolver, commit) for commit in commits]
+    assert (resolver.pinning.asked, resolver.pinning.shared) == (4, 0)
+    assert len({row["inputs"] for row in rows}) == 4
+
+
+def test_a_row_does_not_depend_on_what_was_resolved_before(
+    resolver: Resolver, hub: _Hub, index: Index, tmp_path: Path
+) -> None:
+    index.wheel("some", "1.0")
+    first = hub.commit(_project("some", "missing"))
+    second = hub.commit(_project("some"), _NOON + datetime.timedelta(minutes=1))
+    after = {**_row(resolver, first), **_row(resolver, second)}
+    mirrors = Mirrors(tmp_path / "fresh", local=hub.root)
+    fresh = Resolver(mirrors, Uv(tmp_path / "fresh-cache"), ["3.13", "3.12", "3.11"])
+    assert after | {"resolved_at": None} == _row(fresh, second) | {"resolved_at": None}
+
+
+def test_a_commit_of_the_sample_is_pinned_as_of_its_date(
+    index: Index, uv: Uv, tmp_path: Path
+) -> None:
+    for name, version, uploaded in (
+        ("asv", "0.6.5", "2025-01-01T00:00:00Z"),
+        ("asv", "0.9", "2099-01-01T00:00:00Z"),
+        ("sortedcontainers", "2.4.0", "2021-05-16T00:00:00Z"),
+        ("setuptools", "80.0", "2021-05-16T00:00:00Z"),
+    ):
+        index.wheel(name, version, uploaded=uploaded)
     mirrors = Mirrors(tmp_path / "mirrors", local=sample.unpack(tmp_path / "offline") / "git")
-    commit = Commit(*sample.REPOSITORY, sample.load("pull_requests")[0]["pr_merge_commit_sha"])
-    [row] = resolve(commit, mirrors, Uv(tmp_path / "cache"), ["3.9"]).rows
-    assert "pins" not in row
-    assert "no Python for requires-python '>=3.11' among 3.9" in row["reason"]
+    raw = next(row for row in sample.load("pull_requests") if row["pr_number"] == 7)
+    commit = Commit(*sample.REPOSITORY, raw["pr_merge_commit_sha"])
+    row = _row(Resolver(mirrors, uv, ["3.12"]), commit)
+    names = {packaging.requirements.Requirement(pin).name for pin in row["pins"]}
+    assert names == {"sortedcontainers", "setuptools", "asv"}
+    assert (row["python_version"], row["can_install"]) == ("3.12", True)
+    merged = datetime.datetime.fromisoformat(raw["pr_merged_at"])
+    assert row["cutoff"] == merged.replace(hour=0, minute=0, second=0)
