@@ -37,6 +37,6 @@ def repositories(
         materialize.wanted(context),
         options.min_stars,
     )
-    do = functools.partial(describe, min_stars=options.min_stars)
+    do = functools.partial(describe, min_stars=options.min_stars, decide_anew=options.force)
     outcome = materialize.run(context, runner, options, REPOSITORIES, found, do, settings=settings)
     return outcome.rows[REPOSITORIES.name]

@@ -10,9 +10,12 @@ from fc_assets.texts import storable
 _LANGUAGES = ("Python", "Cython", "Jupyter Notebook")
 
 
-def describe(found: Repository, min_stars: int) -> work.Answer:
-    """A row, unless the repository is none to be tracked in that month."""
-    reason = left_out(found, min_stars)
+def describe(found: Repository, min_stars: int, decide_anew: bool = False) -> work.Answer:
+    """A row, unless the repository is none to be tracked in that month.
+
+    A month that has it keeps it, unless asked to `decide_anew`.
+    """
+    reason = None if found.tracked and not decide_anew else left_out(found, min_stars)
     return work.Answer([], note=reason) if reason else work.Answer([_row(found)])
 
 
@@ -24,8 +27,6 @@ def left_out(found: Repository, min_stars: int) -> str | None:
     node, start = found.github, months.window(found.month)[0]
     if found.gone:
         return "gone from GitHub, or private"
-    if found.tracked:
-        return None  # as it was when the month was first made
     stars = found.offline.get("stars") if node is None else node["stargazerCount"]
     if stars is not None and stars < min_stars:
         return f"{stars} stars, fewer than {min_stars}"

@@ -244,6 +244,9 @@ def test_what_a_month_tracks_stays_tracked(fake: fake_github.GitHub, github: Git
     january, march = _found(github, JANUARY, MARCH, known=known)
     assert list(_rows(january)) == ["o/found"]
     assert _notes(march) == {"o/found": "499 stars, fewer than 500"}
+    [item] = january
+    assert isinstance(item, work.Item)
+    assert describe(item.value, 500, decide_anew=True).note == "499 stars, fewer than 500"
 
 
 def test_when_code_search_fails_that_is_a_failure_and_the_known_ones_go_on(
