@@ -703,9 +703,14 @@ def test_ctrl_c_ends_the_question(connect: Connect, streaming: bool) -> None:
         yield await question()
 
     main = threading.get_ident()
+    # A job in the background of a shell is started with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        _ = list(found.stream(parts())) if streaming else found.ask(question())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _ = list(found.stream(parts())) if streaming else found.ask(question())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.wait(5)
 
 
