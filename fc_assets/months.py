@@ -61,6 +61,11 @@ def until(month: datetime.date, now: datetime.datetime | None = None) -> datetim
     return None if now >= end + datetime.timedelta(hours=1) else now.astimezone(datetime.UTC).date()
 
 
+def moment(text: str | None) -> datetime.datetime | None:
+    """The moment that an ISO 8601 text names, if there is a text."""
+    return None if text is None else datetime.datetime.fromisoformat(text)
+
+
 def parse(text: str, what: str) -> datetime.date:
     """A date given as YYYY-MM-DD; `UsageError` otherwise."""
     try:

@@ -7,7 +7,7 @@ and what GitHub cannot bring in one request is asked in smaller ones.
 import asyncio
 import dataclasses
 import datetime
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeGuard, TypeVar
 
 from fc_resources.errors import (
@@ -21,6 +21,7 @@ from fc_resources.github import GitHub, closing
 from fc_resources.github_answers import TRIES, Fault, GoneError, TooHeavyError
 from fc_resources.github_queries import (
     Field,
+    Node,
     error_of,
     in_halves,
     is_map,
@@ -30,7 +31,6 @@ from fc_resources.github_queries import (
 )
 
 T = TypeVar("T")
-Node = Mapping[str, Any]
 #: A search brings no more, however many it finds, and does not say so.
 _CAP = 1000
 _PAGE = 100
@@ -104,7 +104,7 @@ async def all_files(github: GitHub, node: str) -> list[Node]:
     found: list[Node] = []
     after = None
     while True:
-        data = await github.graphql(*together("Files", [_more_files(node, after)]))
+        data = await github.graphql(*together("Files", [_more_files(node, after)], _FILES))
         answer = data.values.get("n0")
         files = answer.get("files") if isinstance(answer, dict) else None
         if not _is_connection(files) or not all(files["nodes"]):
@@ -117,10 +117,9 @@ async def all_files(github: GitHub, node: str) -> list[Node]:
 
 _PULL_REQUEST = f"""
 fragment pullRequest on PullRequest {{
-    id number title body createdAt mergedAt closedAt author {{ login }}
+    id number title body createdAt mergedAt author {{ login }}
     repository {{ nameWithOwner }} labels(first: 50) {{ nodes {{ name }} }}
-    headRefOid baseRefOid mergeCommit {{ oid parents(first: 1) {{ nodes {{ oid }} }} }}
-    changedFiles
+    headRefOid changedFiles mergeCommit {{ oid parents(first: 1) {{ nodes {{ oid }} }} }}
     files(first: 100) {{ ...files }}
     timelineItems(first: {_FIRST_EVENTS}, itemTypes: $events) {{ ...events }}
 }}
@@ -406,10 +405,7 @@ def _more_events(i: int, node: str, after: str | None) -> Field:
 
 
 def _more_files(node: str, after: str | None) -> Field:
-    text = (
-        "n0: node(id: $n) { ... on PullRequest { files(first: 100, after: $a) { "
-        "pageInfo { hasNextPage endCursor } nodes { path additions deletions } } } }"
-    )
+    text = "n0: node(id: $n) { ... on PullRequest { files(first: 100, after: $a) { ...files } } }"
     return text, {"n": ("ID!", node), "a": ("String", after)}
 
 

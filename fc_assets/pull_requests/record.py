@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fc_assets import months
 from fc_assets.texts import storable
 from fc_resources.git_diffs import FileChange
 
@@ -68,8 +69,8 @@ def of_offline(raw: Mapping[str, Any], name: str) -> PullRequest:
         body=storable(raw["pr_body"]),
         labels=[storable(label["name"]) for label in raw["pr_labels"] or []],
         author=None,
-        created_at=_time(raw["pr_created_at"]),
-        merged_at=_time(raw["pr_merged_at"]),
+        created_at=months.moment(raw["pr_created_at"]),
+        merged_at=months.moment(raw["pr_merged_at"]),
         merge_commit_sha=raw["pr_merge_commit_sha"],
         base_sha=(raw["pr_base"] or {}).get("sha") or None,
         head_sha=(raw["pr_head"] or {}).get("sha") or None,
@@ -92,8 +93,8 @@ def of_github(node: Mapping[str, Any], name: str) -> PullRequest:
         body=storable(node["body"]),
         labels=[storable(label["name"]) for label in (node["labels"] or {}).get("nodes") or []],
         author=_login(node["author"]),
-        created_at=_time(node["createdAt"]),
-        merged_at=_time(node["mergedAt"]),
+        created_at=months.moment(node["createdAt"]),
+        merged_at=months.moment(node["mergedAt"]),
         merge_commit_sha=commit.get("oid"),
         base_sha=parents[0]["oid"] if parents else None,
         head_sha=node["headRefOid"],
@@ -118,7 +119,7 @@ def event(node: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "kind": _KINDS[node["__typename"]],
         "author": _login(node.get("author") or node.get("actor")),
-        "created_at": _time(node["createdAt"]),
+        "created_at": months.moment(node["createdAt"]),
         "body": storable(node["body"]) if "body" in node else None,
         "reference": f"{source['repository']['nameWithOwner']}#{number}" if number else None,
         "is_pull_request": source["__typename"] == "PullRequest" if number else None,
@@ -133,7 +134,3 @@ def summary(markdown: str) -> list[FileChange]:
 def _login(actor: Mapping[str, Any] | None) -> str | None:
     """GitHub has no actor for an account that was deleted."""
     return actor["login"] if actor else None
-
-
-def _time(value: str | None) -> datetime.datetime | None:
-    return None if value is None else datetime.datetime.fromisoformat(value)

@@ -1,7 +1,5 @@
 """The row of a repository in a month, or why it has none."""
 
-import datetime
-
 from fc_assets import months, work
 from fc_assets.repositories.discovery import Repository
 from fc_assets.texts import storable
@@ -32,7 +30,7 @@ def left_out(found: Repository, min_stars: int) -> str | None:
         return f"{stars} stars, fewer than {min_stars}"
     if node is None:
         return None
-    archived, created = _time(node["archivedAt"]), _time(node["createdAt"])
+    archived, created = months.moment(node["archivedAt"]), months.moment(node["createdAt"])
     if node["isPrivate"]:
         return "private"
     if node["isFork"]:
@@ -56,7 +54,7 @@ def _row(found: Repository) -> dict[str, object]:
     if found.github is None:
         names = ("description", "stars", "topics", "license", "default_branch", "archived")
         own = {name: found.offline.get(name) for name in names}
-        return {**row, **own, "created_at": _time(found.offline.get("created_at"))}
+        return {**row, **own, "created_at": months.moment(found.offline.get("created_at"))}
     node = found.github
     return {
         **row,
@@ -66,11 +64,7 @@ def _row(found: Repository) -> dict[str, object]:
         "topics": [topic["topic"]["name"] for topic in node["repositoryTopics"]["nodes"]],
         "license": (node["licenseInfo"] or {}).get("spdxId"),
         "default_branch": (node["defaultBranchRef"] or {}).get("name"),
-        "created_at": _time(node["createdAt"]),
+        "created_at": months.moment(node["createdAt"]),
         "archived": node["isArchived"],
         "asv_configs": sorted(found.asv_configs),
     }
-
-
-def _time(value: str | None) -> datetime.datetime | None:
-    return None if value is None else datetime.datetime.fromisoformat(value)

@@ -93,7 +93,7 @@ class GitHub(Data):
         try:
             found = due[0](request) if due else None
             found = found or request.ordinary()
-        except Exception:
+        except Exception:  # told to the test in `invalid_queries`, to the client as a 500
             self.invalid_queries.append(traceback.format_exc())
             found = refusal(500, "The fake failed; its invalid_queries say how.")
         request.status = found.status

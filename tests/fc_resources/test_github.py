@@ -685,7 +685,7 @@ def test_a_stream_that_is_left_ends_what_it_began(connect: Connect) -> None:
     held = parts()  # so that no garbage collection ends it
     stream = connect().stream(held)
     assert next(stream) == 1
-    stream.close()  # pyright: ignore[reportAttributeAccessIssue]
+    stream.close()  # pyright: ignore[reportAttributeAccessIssue] -- a generator, typed Iterator
     assert ended.wait(5)
 
 

@@ -420,7 +420,7 @@ def test_a_repository_that_always_fails_is_named_and_the_others_go_on(
 
     def broken(request: github_wire.Request) -> github_wire.Answer:
         at = [k for k, v in request.variables.items() if k[0] == "r" and v == "r7"]
-        return github_faults.partial((at[0],), kind)(request)  # pyright: ignore[reportReturnType]
+        return github_faults.partial((at[0],), kind)(request)  # pyright: ignore[reportReturnType] -- a fault may be None
 
     fake.fault(broken, 100, lambda r: r.operation == "Count" and "r7" in r.variables.values())
     nodes, errors = listed(asked, *names)
@@ -747,7 +747,7 @@ def test_a_listing_that_is_left_leaves_nothing_running(fake: github.GitHub, aske
     time.sleep(0.3)
     asking = len(fake.requests)
     assert asking < 2 + 12
-    stream.close()  # pyright: ignore[reportAttributeAccessIssue]
+    stream.close()  # pyright: ignore[reportAttributeAccessIssue] -- a generator, typed Iterator
     until = time.monotonic() + 5
     while tasks(asked) and time.monotonic() < until:
         time.sleep(0.01)
