@@ -79,5 +79,4 @@ def violations(table: Table, wanted: list[datetime.date], warehouse: Warehouse) 
             f"FROM {rows} o WHERE NOT EXISTS (FROM {upstream} "
             f"WHERE {same} AND u.{PARTITION} = o.{PARTITION})"
         )
-    with warehouse.transaction() as con:
-        return {n: con.sql(f"SELECT count(*) {q}").fetchall()[0][0] for n, q in queries.items()}
+    return warehouse.counts(queries)

@@ -42,7 +42,7 @@ V = TypeVar("V")
 _ATTEMPTS = 3
 _PAUSE_S = 1.0
 _FLUSH_S = 0.05
-_BATCH_BYTES = 8 * 1024 * 1024
+_BATCH_BYTES = 2 * 1024 * 1024
 #: What follows the repository in an item's key.
 _GROUP = re.compile(r"[#@].*", re.DOTALL)
 

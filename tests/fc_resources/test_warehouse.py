@@ -7,6 +7,7 @@ import dataclasses
 import fcntl
 import logging
 import os
+import random
 import resource
 import subprocess
 import sys
@@ -40,8 +41,9 @@ class DuckDBStore:
         return WarehouseIOManager(self.warehouse())
 
     def break_commits(self) -> None:
-        """The log that a commit writes cannot grow; Python ignores SIGXFSZ."""
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        """The file cannot grow; Python ignores SIGXFSZ."""
+        size = self.path.stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     def leftovers(self) -> list[str]:
         staged = [str(file) for file in (self.path.parent / "staging").glob("*")]
@@ -120,12 +122,14 @@ def test_a_lock_held_for_too_long_is_given_up(store: DuckDBStore, warehouse: War
         Warehouse(store.path, 0.2).replace("t", rows(JAN, [1]))
 
 
-def test_a_connection_of_this_process_does_not_matter(
+def test_a_connection_of_this_process_is_named_too(
     store: DuckDBStore, warehouse: Warehouse
 ) -> None:
     warehouse.replace("t", rows(JAN, [1]))
-    with duckdb.connect(str(store.path)):
-        warehouse.replace("t", rows(JAN, [2]))
+    with duckdb.connect(str(store.path)), pytest.raises(TransientError) as caught:
+        Warehouse(store.path, 0.2).replace("t", rows(JAN, [2]))
+    assert f"another connection of this process (PID {os.getpid()})" in str(caught.value)
+    warehouse.replace("t", rows(JAN, [2]))
     assert contents(warehouse, JAN) == [2]
 
 
@@ -200,6 +204,22 @@ count = sum(batch.num_rows for batch in reader)
 print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
+_WRITE = """
+import datetime, os, resource, sys
+from pathlib import Path
+import pyarrow as pa
+from tests.fc_resources.warehouse_contract import JAN, SCHEMA
+from fc_resources.warehouse import Rows, Warehouse
+
+def batches():
+    for _ in range(int(sys.argv[2]) // 625):
+        text = [os.urandom(5000).hex() for _ in range(625)]
+        yield pa.record_batch([pa.array([JAN] * 625), pa.array(range(625)), pa.array(text)], SCHEMA)
+
+Warehouse(Path(sys.argv[1])).replace("t", Rows(SCHEMA, [JAN], batches))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
 
 def test_reading_eight_times_as_much_takes_no_more_memory(warehouse: Warehouse) -> None:
     for month in MONTHS[:8]:
@@ -216,6 +236,31 @@ def test_reading_eight_times_as_much_takes_no_more_memory(warehouse: Warehouse) 
         assert count == months * 10_000
     # 240 MB are read, of which DuckDB may keep its share of memory; unbounded it took 650 more.
     assert peaks[8] - peaks[1] < 200, peaks
+
+
+def _long(count: int, size: int) -> pa.RecordBatch:
+    return batch(JAN, range(count)).set_column(
+        2, "text", pa.array([random.Random(n).randbytes(size // 2).hex() for n in range(count)])
+    )
+
+
+def test_writing_eight_times_as_much_takes_no_more_memory(store: DuckDBStore) -> None:
+    """DuckDB buffers what it can; 10,000 rows of 10 KB are what a month of GitHub can have."""
+    peaks = {}
+    for count in (1_250, 10_000):
+        command = [sys.executable, "-c", _WRITE, str(store.path), str(count)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+        peaks[count] = int(done.stdout)
+    assert peaks[10_000] - peaks[1_250] < 48, peaks
+
+
+@pytest.mark.parametrize(("count", "size"), [(12, 16_000_000), (2_000, 60_000)])
+def test_rows_that_need_more_memory_get_it(warehouse: Warehouse, count: int, size: int) -> None:
+    """DuckDB needs 2,048 rows of a column in memory at once, however long they are."""
+    full = _long(count, size)
+    once = iter([full])
+    warehouse.replace("t", Rows(SCHEMA, [JAN], lambda: once))
+    assert warehouse.read("t", [JAN]).read_all().to_pylist() == full.to_pylist()
 
 
 # The stock manager's traps.
