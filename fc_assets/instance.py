@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
+import dagster as dg
 import yaml
 
+from fc_resources import locks
 from fc_resources.settings import Settings
 
 #: Folders of `dagster.yaml` that move along with FC_HOME.
@@ -21,15 +23,19 @@ _DEFAULT_HOME = Path(".fc")
 def prepare(settings: Settings) -> Path:
     """Write the home's `dagster.yaml` from the project's and point DAGSTER_HOME at its folder."""
     home = settings.fc_home / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
-    target, text = home / "dagster.yaml", render(settings.fc_home)
-    if not target.exists() or target.read_text("utf-8") != text:
-        part = home / f".dagster-{os.getpid()}.yaml"
-        part.write_text(text, "utf-8")
-        part.replace(target)
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["FC_HOME"] = str(settings.fc_home)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
+    target, text = home / "dagster.yaml", render(settings.fc_home)
+    # Of two processes that make Dagster's tables at once, one fails.
+    with locks.exclusive(home / "lock", settings.fc_lock_timeout_s):
+        if not target.exists() or target.read_text("utf-8") != text:
+            part = home / ".dagster.yaml"
+            part.write_text(text, "utf-8")
+            part.replace(target)
+        if not (home / "history").exists():
+            with dg.DagsterInstance.get():
+                pass
     return home
 
 
