@@ -22,8 +22,10 @@ from typing import Any
 import duckdb
 
 from benchmarks import common
+from fc_assets.packages.built import builder
 from fc_assets.packages.resolve import Commit, Resolver
 from fc_resources import settings
+from fc_resources.docker import Docker
 from fc_resources.git import Mirrors
 from fc_resources.uv import Uv
 
@@ -53,7 +55,8 @@ def main() -> None:
     given = parser.parse_args()
     print(common.machine())
     commits = _commits(given.source, given.labels)
-    available = settings.load().python_versions
+    chosen = settings.load()
+    available, builds = chosen.python_versions, builder(Docker(chosen.fc_home), chosen)
     with tempfile.TemporaryDirectory() as name:
         mirrors, uv = Mirrors(Path(name) / "mirrors"), Uv(Path(name) / "uv-cache")
         for owner, repo in sorted({(c.owner, c.repo) for c in commits}):
@@ -64,7 +67,7 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|---|")
         timed: list[_Timed] = []
         for cache in ("cold", "warm"):
-            resolver = Resolver(mirrors, uv, available)
+            resolver = Resolver(mirrors, uv, available, builds)
             with concurrent.futures.ThreadPoolExecutor(given.threads) as pool:
                 timed = list(pool.map(lambda c, r=resolver: _resolve(r, c), commits))
             asked = f"{resolver.pinning.asked}, {resolver.pinning.shared}"

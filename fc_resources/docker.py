@@ -50,6 +50,10 @@ exit "$code"
 """
 
 
+class OutputTooLargeError(PermanentError):
+    """A script left more than `OUTPUT_LIMIT` in its output folder."""
+
+
 class Docker:
     """The local daemon, for one home. Nothing is contacted before the first use."""
 
@@ -108,7 +112,9 @@ class Docker:
         with locks.exclusive(lock, self._timeout_s):
             if self.has(image):
                 return None
-            with self._container(parent, scripts, limits, network=True, labels=labels) as container:
+            with self._container(
+                parent, scripts, limits, True, _BUILD_CAPABILITIES, labels
+            ) as container:
                 ended = self._finish(container, scripts, limits)
                 if ended.ok:
                     repository, tag = docker.utils.parse_repository_tag(image)
@@ -119,9 +125,9 @@ class Docker:
                     container.commit(repository, tag, conf=changes)
                 return ended
 
-    def run(self, image: str, script: Script, limits: Limits) -> Ended:
-        """Run a script in a throw-away container without network and without capabilities."""
-        with self._container(image, [script], limits, network=False, labels={}) as container:
+    def run(self, image: str, script: Script, limits: Limits, *, network: bool = False) -> Ended:
+        """Run a script in a throw-away container without capabilities."""
+        with self._container(image, [script], limits, network, [], {}) as container:
             return self._finish(container, [script], limits)
 
     def push(self, image: str, target: str) -> str:
@@ -170,6 +176,7 @@ class Docker:
         scripts: Sequence[Script],
         limits: Limits,
         network: bool,
+        capabilities: list[str],
         labels: Mapping[str, str],
     ) -> Iterator[Any]:
         variables = {name: value for s in scripts for name, value in s.variables.items()}
@@ -186,7 +193,7 @@ class Docker:
                 nano_cpus=int(limits.cpus * 1e9),
                 pids_limit=limits.pids,
                 cap_drop=["ALL"],
-                cap_add=_BUILD_CAPABILITIES if network else [],
+                cap_add=capabilities,
                 security_opt=["no-new-privileges"],
                 init=True,
                 log_config=_LOG,
@@ -254,7 +261,7 @@ def _output(container: Any) -> dict[str, bytes]:
             if buffer.tell() > OUTPUT_LIMIT:
                 break
     if buffer.tell() > OUTPUT_LIMIT:
-        raise PermanentError(f"a script left more than {OUTPUT_LIMIT >> 20} MiB of output")
+        raise OutputTooLargeError(f"a script left more than {OUTPUT_LIMIT >> 20} MiB of output")
     buffer.seek(0)
     files = {}
     with tarfile.open(fileobj=buffer) as archive:

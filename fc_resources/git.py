@@ -277,6 +277,10 @@ class Mirror:
         """Texts of several files, None for what is no file: `git_files.read_many`."""
         return git_files.read_many(self._objects, sha, paths, self._fetch_contents)
 
+    def archive(self, sha: str) -> bytes:
+        """All files of a commit as a tar archive: `git_files.archive`."""
+        return git_files.archive(self._objects, sha, self._fetch_contents)
+
     def last_commit_before(self, sha: str, iso_time: str) -> str | None:
         """The newest first-parent ancestor committed before a moment, or None."""
         out = self._run("rev-list", "-1", "--first-parent", f"--before={iso_time}", checked(sha))

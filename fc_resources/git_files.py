@@ -1,4 +1,4 @@
-"""Files of one commit read together, with sizes bounded: no checkout, one fetch for what lacks.
+"""Files of one commit, some or all, with sizes bounded: no checkout, one fetch for what lacks.
 
 Which files are worth reading is the caller's; how contents are fetched is the mirror's.
 """
@@ -12,12 +12,14 @@ from fc_resources.git_objects import CommitGoneError, Objects, Wanted
 
 #: No declaration is that large; what is would be read into memory by a parser.
 MAX_BYTES = 4 * 1024 * 1024
+#: Of all files together; the largest real ones, of scientific libraries with data, have 100 MiB.
+MAX_ARCHIVE_BYTES = 256 * 1024 * 1024
 _LINE = 512
 Fetch = Callable[[Wanted], Mapping[str, CommitGoneError | UnavailableError]]
 
 
 class FileTooLargeError(PermanentError):
-    """A file that was asked for is larger than `MAX_BYTES`."""
+    """A file that was asked for is larger than `MAX_BYTES`, or an archive than its limit."""
 
 
 def read_many(
@@ -34,6 +36,20 @@ def read_many(
     _check_sizes(objects, sha, blobs)
     texts = _contents(objects, sorted(wanted[sha]))
     return {path: texts[blobs[path]] if path in blobs else None for path in paths}
+
+
+def archive(objects: Objects, sha: str, fetch: Fetch) -> bytes:
+    """All files of a commit as a tar archive, but for what its `.gitattributes` leave out.
+
+    Raises `FileTooLargeError`, or what the fetch says about contents that cannot be had.
+    """
+    tree = ("ls-tree", "-r", "-z", "--full-tree", git_objects.checked(sha))
+    entries = _git(objects, *tree, stdin="", limit=process.OUTPUT_LIMIT).split(b"\0")[:-1]
+    abouts = [entry.partition(b"\t")[0].decode().split(" ") for entry in entries]
+    wanted: Wanted = {sha: {blob for _, kind, blob in abouts if kind == "blob"}}
+    if error := fetch(wanted).get(sha):
+        raise error
+    return _git(objects, "archive", "--format=tar", sha, stdin="", limit=MAX_ARCHIVE_BYTES)
 
 
 def _blobs(objects: Objects, sha: str, paths: Sequence[str]) -> dict[str, str]:
@@ -89,6 +105,9 @@ def _contents(objects: Objects, blobs: Sequence[str]) -> dict[str, str]:
 
 def _git(objects: Objects, *arguments: str, stdin: str, limit: int) -> bytes:
     done = objects.run(*arguments, stdin=stdin, output_limit=limit)
+    if done.truncated:
+        limit_mib = f"{limit >> 20} MiB"
+        raise FileTooLargeError(f"{arguments[0]} of {objects.repository}: more than {limit_mib}")
     if not done.ok:
         error = objects.failure(done)
         raise error if isinstance(error, TransientError) else PermanentError(str(error))

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fc_assets import work
-from fc_assets.candidate_containers import causes, checks, stock
+from fc_assets import causes, work
+from fc_assets.candidate_containers import checks, stock
 from fc_assets.candidate_containers.build import Builder, BuildFailedError
 from fc_assets.candidate_containers.stock import Candidate
 from fc_assets.tables import ERROR_LOGS

@@ -1,4 +1,4 @@
 """Stage 4: the environment a merge commit would have had."""
 
 #: Part of what a stored environment rests on: changes when resolving does.
-RESOLVER = "pins/2"
+RESOLVER = "pins/3"

@@ -10,8 +10,10 @@ import pyarrow as pa
 from fc_assets import materialize, months, work
 from fc_assets.options import Options
 from fc_assets.packages import RESOLVER
+from fc_assets.packages.built import builder
 from fc_assets.packages.resolve import Commit, Resolver
 from fc_assets.tables import PACKAGES
+from fc_resources.docker import Docker
 from fc_resources.git import Mirrors
 from fc_resources.settings import Settings
 from fc_resources.uv import Uv
@@ -37,16 +39,17 @@ def packages(
     settings: dg.ResourceParam[Settings],
     mirrors: dg.ResourceParam[Mirrors],
     uv: dg.ResourceParam[Uv],
+    docker: dg.ResourceParam[Docker],
     options: dg.ResourceParam[Options],
 ) -> Rows:
-    available = settings.python_versions
-    resolver = Resolver(mirrors.with_local(options.git(settings)), uv, available)
+    own = mirrors.with_local(options.git(settings))
+    resolver = Resolver(own, uv, settings.python_versions, builder(docker, settings))
     outcome = materialize.run(
         context,
         runner,
         options,
         PACKAGES,
-        items(months.split(pr_classifications, materialize.wanted(context)), available),
+        items(months.split(pr_classifications, materialize.wanted(context)), settings),
         resolver,
         settings=settings,
     )
@@ -59,9 +62,14 @@ def packages(
 
 def items(
     classified: Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]],
-    available: Sequence[str],
+    settings: Settings,
 ) -> Iterator[tuple[datetime.date, list[work.Item[Commit]]]]:
-    """Merge commits of performance pull requests, each once."""
+    """Merge commits of performance pull requests, each once.
+
+    The base image counts: in another one, a build that failed may not. The limit of time does not,
+    for what it hid is tried again anyway.
+    """
+    rests_on = (RESOLVER, settings.python_versions, settings.fc_base_image)
     for month, rows in classified:
         commits = dict.fromkeys(
             Commit(row["owner"], row["repo"], row["merge_commit_sha"])
@@ -71,9 +79,7 @@ def items(
         yield (
             month,
             [
-                work.Item(
-                    f"{c.owner}/{c.repo}@{c.sha}", c, work.digest(vars(c), RESOLVER, available)
-                )
+                work.Item(f"{c.owner}/{c.repo}@{c.sha}", c, work.digest(vars(c), *rests_on))
                 for c in commits
             ],
         )

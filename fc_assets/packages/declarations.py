@@ -7,7 +7,7 @@ import dataclasses
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import packaging.requirements
 import packaging.utils
@@ -15,6 +15,7 @@ import packaging.utils
 from fc_resources.errors import PermanentError
 
 Read = Callable[[str], str | None]
+T = TypeVar("T")
 
 # pandas' longest metadata file has 25,000 characters; a file beyond these is data, or an attack.
 _MAX_CHARS = 1_000_000
@@ -142,6 +143,7 @@ class Project:
         if not isinstance(value, list | tuple):
             self.drop(value, where, "not a list")
             return []
+        value = self._bounded(value, where)
         for item in value:
             if not isinstance(item, str):
                 self.drop(item, where, "not a text")
@@ -202,7 +204,7 @@ class Project:
                 self.drop(line, where, "not a requirement")
         return None
 
-    def _bounded(self, lines: Sequence[str], where: str) -> Sequence[str]:
+    def _bounded(self, lines: Sequence[T], where: str) -> Sequence[T]:
         if len(lines) > _MAX_LINES:
             self.drop(lines[_MAX_LINES], where, f"this and all after {_MAX_LINES} lines")
         return lines[:_MAX_LINES]

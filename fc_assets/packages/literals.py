@@ -29,7 +29,6 @@ _SAME_PATH = frozenset({"os.path.abspath", "os.path.realpath", "os.path.normpath
 #: Functions that change nothing they are given.
 HARMLESS = frozenset({"print", "len", "repr", "any", "all", "str", "isinstance", "bool", "type"})
 _OPEN = frozenset({"open", "io.open", "codecs.open"})
-_PATH = frozenset({"pathlib.Path", "pathlib.PurePath", "pathlib.PosixPath"})
 
 
 class _Unreadable:
@@ -134,27 +133,25 @@ class Literals:
                 if isinstance(path, FilePath) and attribute == "parent":
                     return FilePath(posixpath.dirname(path.path))
                 return UNREADABLE
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                found = self.value(operand, env)
+                return not found if self.readable(found) else UNREADABLE
+            case ast.BoolOp(op=operator, values=values):
+                return self._either(isinstance(operator, ast.Or), values, env)
             case ast.NamedExpr(target=ast.Name(id=name)):
                 env[name] = UNREADABLE
-                return UNREADABLE
-            case ast.BoolOp() | ast.UnaryOp() | ast.Compare() | ast.IfExp():
-                return self._condition(node, env)
-        return UNREADABLE
+        return self._unknown(node, env)
 
     def join(self, left: Any, operator: ast.operator, right: Any) -> Any:
-        """`+` of two texts or lists, `/` of a path and a text, `|` of two dictionaries."""
+        """`+` of two texts or lists, `/` of a path and a text."""
         match operator, left, right:
             case ast.Add(), str(), str():
                 return _bounded(left + right)
             case ast.Add(), list(), list():
                 self.spend(len(left) + len(right))
                 return _bounded(left + right)
-            case ast.Add(), FilePath(), str():
-                return FilePath(left.path + right)
             case ast.Div(), FilePath(), str():
                 return FilePath(posixpath.join(left.path, right))
-            case ast.BitOr(), dict(), dict():
-                return left | right
         return UNREADABLE
 
     def readable(self, value: Any) -> bool:
@@ -178,23 +175,15 @@ class Literals:
     def _list(self, elements: list[ast.expr], env: Env) -> Any:
         found: list[Any] = []
         for element in elements:
-            if isinstance(element, ast.Starred):
-                items = self.items(self.value(element.value, env))
-                found += [UNREADABLE] if items is None else items
-            else:
-                found.append(self.value(element, env))
+            found.append(self.value(element, env))
         return _bounded(found)
 
     def _dict(self, keys: list[ast.expr | None], values: list[ast.expr], env: Env) -> Any:
         found: dict[Any, Any] = {}
         for key, value in zip(keys, values, strict=True):
-            if key is None:
-                other = self.value(value, env)
-                found |= other if isinstance(other, dict) else {ANY_KEY: UNREADABLE}
-            else:
-                name = self.value(key, env)
-                hashable = name if isinstance(name, str | int) else ANY_KEY
-                found[hashable] = self.value(value, env)
+            name = self.value(key, env)
+            hashable = name if isinstance(name, str | int) else ANY_KEY
+            found[hashable] = self.value(value, env)
         return _bounded(found)
 
     def _formatted(self, values: list[ast.expr], env: Env) -> Any:
@@ -214,13 +203,6 @@ class Literals:
         return text
 
     def _item(self, base: Any, index: ast.expr, env: Env) -> Any:
-        if isinstance(index, ast.Slice):
-            bounds = [self.value(b, env) if b else None for b in (index.lower, index.upper)]
-            if index.step is not None or not self.readable(bounds) or not self.readable(base):
-                return UNREADABLE
-            return _tried(
-                lambda: base[slice(*bounds)] if isinstance(base, list | str) else UNREADABLE
-            )
         key = self.value(index, env)
         if isinstance(base, dict) and isinstance(key, str | int) and ANY_KEY not in base:
             return base.get(key, UNREADABLE)
@@ -228,57 +210,35 @@ class Literals:
             return _tried(lambda: base[key])
         return UNREADABLE
 
-    def _condition(self, node: ast.expr, env: Env) -> Any:
-        match node:
-            case ast.IfExp(test=test, body=body, orelse=orelse):
-                found = self.value(test, env)
-                if not self.readable(found):
-                    return UNREADABLE
-                return self.value(body if found else orelse, env)
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                found = self.value(operand, env)
-                return not found if self.readable(found) else UNREADABLE
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                found = self.value(operand, env)
-                return -found if isinstance(found, int) else UNREADABLE
-            case ast.BoolOp(op=operator, values=values):
-                found: Any = None
-                for each in values:
-                    found = self.value(each, env)
-                    if not self.readable(found) or bool(found) == isinstance(operator, ast.Or):
-                        break
-                return found if self.readable(found) else UNREADABLE
-            case ast.Compare(left=left, ops=[operator], comparators=[right]):
-                one, other = self.value(left, env), self.value(right, env)
-                if not (self.readable(one) and self.readable(other)):
-                    return UNREADABLE
-                match operator:
-                    case ast.Eq():
-                        return one == other
-                    case ast.NotEq():
-                        return one != other
-                    case ast.In():
-                        return _tried(lambda: one in other)
-                    case ast.NotIn():
-                        return _tried(lambda: one not in other)
-                    case ast.Is() if one is None or other is None:
-                        return one is other
-                    case ast.IsNot() if one is None or other is None:
-                        return one is not other
+    def _unknown(self, node: ast.AST | None, env: Env) -> Any:
+        """Follow the parts of what cannot be told: they may yet change something."""
+        for part in ast.iter_child_nodes(node) if node else ():
+            if isinstance(part, ast.expr):
+                self.value(part, env)
+            else:
+                self._unknown(part, env)
         return UNREADABLE
 
+    def _either(self, is_or: bool, values: list[ast.expr], env: Env) -> Any:
+        found = [self.value(each, env) for each in values]
+        for value in found:
+            if not self.readable(value):
+                return UNREADABLE
+            if bool(value) == is_or:
+                return value
+        return found[-1]
+
     def _comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.SetComp, env: Env) -> Any:
-        if len(node.generators) != 1:
-            return UNREADABLE
         generator = node.generators[0]
         items = self.items(self.value(generator.iter, env))
-        if items is None or not isinstance(generator.target, ast.Name):
-            return UNREADABLE
+        target = generator.target
+        if items is None or not isinstance(target, ast.Name) or len(node.generators) != 1:
+            return self._unknown(node, env)
         found = []
         inner = dict(env)
         self.spend(len(env))
         for item in items:
-            inner[generator.target.id] = item
+            inner[target.id] = item
             wanted = [self.value(test, inner) for test in generator.ifs]
             if not self.readable(wanted):
                 return UNREADABLE
@@ -301,6 +261,8 @@ class Literals:
             if found is not None:
                 return found
             poison(base)
+        elif not isinstance(node.func, ast.Attribute | ast.Name):
+            self.value(node.func, env)
         found = self._builtin(name, values, named)
         if found is UNREADABLE and name not in HARMLESS:
             for value in (*values, *named.values()):
@@ -315,19 +277,11 @@ class Literals:
                     other = value if key is None else {key: value}
                     found |= other if isinstance(other, dict) else {ANY_KEY: UNREADABLE}
                 return found
-            case "list" | "tuple" | "set" | "frozenset" | "sorted" | "iter", []:
-                return []
             case "list" | "tuple" | "set" | "frozenset" | "sorted" | "iter", [one]:
                 items = self.items(one)
                 return UNREADABLE if items is None or named else list(items)
-            case "filter", [None, one] if self.readable(one):
-                return [item for item in self.items(one) or [] if item]
             case "str", [str() as one]:
                 return one
-            case "str", [FilePath() as one]:
-                return one
-            case (("os.getcwd" | "pathlib.Path.cwd"), []):
-                return FilePath("")
             case "os.path.dirname", [one] if (path := _path(one)) is not None:
                 return FilePath(posixpath.dirname(path))
             case (("os.path.join" | "pathlib.Path" | "pathlib.PurePath"), [_, *_]):
@@ -355,16 +309,8 @@ class Literals:
                 if method == "read_text" and isinstance(handle, Handle):
                     return handle.text
                 return handle or UNREADABLE
-            case FilePath(), "resolve" | "absolute" | "expanduser", []:
+            case FilePath(), "resolve" | "absolute", []:
                 return base
-            case FilePath(), "joinpath", [*_]:
-                return _joined([base, *values])
-            case FilePath(), "with_name", [str() as name]:
-                return FilePath(posixpath.join(posixpath.dirname(base.path), name))
-            case str(), "join", [list() as parts] if all(isinstance(p, str) for p in parts):
-                total = sum(map(len, parts)) + len(base) * len(parts)
-                self.spend(len(parts))
-                return UNREADABLE if total > _MAX_TEXT else base.join(parts)
             case str(), "replace", [str() as old, str() as new]:
                 fits = len(base) * max(1, len(new)) <= _MAX_TEXT
                 return _bounded(base.replace(old, new)) if fits else UNREADABLE
@@ -373,12 +319,8 @@ class Literals:
                 return _bounded(
                     _tried(lambda: _sequence(getattr(base, method)(*map(_tupled, values))))
                 )
-            case list(), "copy", []:
-                return list(base)
-            case dict(), "copy", []:
-                return dict(base)
-            case dict(), "get", [str() as key, *_] if ANY_KEY not in base:
-                return base.get(key, values[1] if len(values) > 1 else None)
+            case dict(), "values", []:
+                return list(base.values())
         return None
 
     def _open(self, path: Any) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fc_assets.packages import asv_config, roots, setup_py, toml
+from fc_assets.packages.built import Built
 from fc_assets.packages.declarations import (
     Files,
     NoProjectError,
@@ -26,11 +27,12 @@ __all__ = ["NoProjectError", "Project", "Read", "read_project"]
 _DYNAMIC = frozenset({"classifiers", "dependencies", "optional-dependencies", "requires-python"})
 
 
-def read_project(files: Sequence[str], read: Read) -> Project:
+def read_project(files: Sequence[str], read: Read, built: Built | None = None) -> Project:
     """Declarations of a commit with these `files`; `NoProjectError` if it has no metadata.
 
     `[project]` is believed before `[tool.poetry]`, that before `[tool.flit.metadata]`, and those
-    before setuptools' files: what `setup.py` passes, else `setup.cfg`. Raises what `read` raises.
+    before setuptools' files: what `setup.py` passes, else `setup.cfg`. What a build told comes
+    before all of them. Raises what `read` raises.
     """
     tree = Files(files, read)
     path = roots.find_asv_config(tree.names)
@@ -39,11 +41,14 @@ def read_project(files: Sequence[str], read: Read) -> Project:
     pyproject = Pyproject(project, _document(project, tree))
     poetry = Poetry(project, pyproject.tool_table("poetry"))
 
+    told = None if built is None else built.declare(project)
     pyproject.identify(tree)
     poetry.identify()
     legacy = _Setuptools(project, tree if _needs_setuptools(project, pyproject) else None)
     legacy.identify()
-    lines, where = _dependencies(project, tree, pyproject, poetry, legacy)
+    lines, where = told, "built metadata"
+    if told is None:
+        lines, where = _dependencies(project, tree, pyproject, poetry, legacy)
     if lines is None:
         project.dynamic = tuple(dict.fromkeys([*project.dynamic, "dependencies"]))
     else:

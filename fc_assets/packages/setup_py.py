@@ -99,16 +99,7 @@ class _Script:
         self._changed = set().union(*(_changed_outside(f) for f in functions))
         self._shared = self._rebound | self._changed
         self._own_setup = any(f.name == "setup" for f in functions)
-        env: Env = {}
-        self._run(tree.body, env)
-        for function in functions:
-            # Called at an unknown time: with what the module holds at its end.
-            inner = self._copy(env)
-            parameters = function.args
-            for p in (*parameters.posonlyargs, *parameters.args, *parameters.kwonlyargs):
-                inner[p.arg] = UNREADABLE
-            if any(self._is_setup(n) for n in ast.walk(function) if isinstance(n, ast.Call)):
-                self._run(function.body, inner)
+        self._run(tree.body, {})
 
     def _returned(self, body: Iterable[ast.stmt], env: Env) -> Any:
         for statement in body:
@@ -423,8 +414,6 @@ def _converted(keyword: str, value: Any) -> Any:
 
 
 def _lines(value: Any, keyword: str) -> Any:
-    if isinstance(value, Handle):
-        value = value.text
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
         return UNREADABLE

@@ -17,7 +17,7 @@ from typing import Any
 import docker as docker_sdk
 import pytest
 
-from fc_resources.docker import ROOT, Docker
+from fc_resources.docker import ROOT, Docker, OutputTooLargeError
 from fc_resources.errors import PermanentError, TransientError, UnavailableError
 from fc_resources.sandbox import OUTPUT_LIMIT, Ended, Limits, Script
 
@@ -99,6 +99,12 @@ def test_a_build_has_network_and_three_capabilities(
     assert set(ended.log.split()) >= {"eth0", f"{0b1011:016x}"}
 
 
+def test_a_run_has_network_only_when_asked_and_no_capability(docker: Docker, image: str) -> None:
+    script = Script("check.sh", "ls /sys/class/net; grep CapBnd /proc/self/status | cut -f2")
+    ended = docker.run(image, script, _LIMITS, network=True)
+    assert set(ended.log.split()) >= {"eth0", "0" * 16}
+
+
 def test_the_host_is_not_visible(
     docker: Docker, image: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -140,7 +146,7 @@ def test_the_end_of_a_long_log_is_kept(docker: Docker, image: str) -> None:
 
 
 def test_too_much_output_is_refused(docker: Docker, image: str) -> None:
-    with pytest.raises(PermanentError, match="64 MiB"):
+    with pytest.raises(OutputTooLargeError, match="64 MiB"):
         _run(docker, image, f"truncate -s {OUTPUT_LIMIT * 1000} $FC_OUTPUT/big")
 
 

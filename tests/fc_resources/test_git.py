@@ -3,12 +3,14 @@
 What a diff means for a pull request is tested with `fc_assets.pull_requests`.
 """
 
+import io
 import multiprocessing
 import os
 import random
 import shutil
 import signal
 import subprocess
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -1015,6 +1017,63 @@ def test_a_file_of_a_hostile_size_is_refused(origin: Repository, mirrors: Mirror
         mirror.read_many(large, ["a", "b"])
     found = mirror.read_many(large, ["a", "c"])
     assert (found["a"], len(found["c"] or "")) == ("1", git_files.MAX_BYTES)
+
+
+def test_an_archive_has_the_files_of_a_commit_from_one_fetch(
+    origin: Repository, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (origin.path / "sub").mkdir()
+    (origin.path / "sub" / "b").write_bytes(b"\xff\0")
+    (origin.path / "link").symlink_to("/etc/passwd")
+    (origin.path / "run").write_bytes(b"run")
+    (origin.path / "run").chmod(0o755)
+    first = origin.commit(a=b"1")
+    origin.git("update-index", "--add", "--cacheinfo", f"160000,{first},module")
+    origin.git("commit", "--quiet", "--message", "a submodule")
+    base = origin.git("rev-parse", "HEAD")
+    later = origin.commit(a=b"2")
+    fetches = []
+    fetch = git_origin.Origin.fetch_objects
+    monkeypatch.setattr(
+        git_origin.Origin,
+        "fetch_objects",
+        lambda *arguments: (fetches.append(1), fetch(*arguments))[1],
+    )
+    mirror = mirrors.mirror("own", "repo", [later])
+    archive = mirror.archive(base)
+    assert mirror.archive(base) == archive
+    assert len(fetches) == 1
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        files = {entry.name: entry for entry in tar}
+        contents = {n: tar.extractfile(n) for n, e in files.items() if e.isfile()}
+        assert {n: c and c.read() for n, c in contents.items()} == {
+            "a": b"1",
+            "run": b"run",
+            "sub/b": b"\xff\0",
+        }
+    assert files["link"].linkname == "/etc/passwd"
+    assert files["run"].mode & 0o111
+    assert files["module"].isdir()
+
+
+def test_an_archive_of_a_hostile_size_is_refused(
+    origin: Repository, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_files, "MAX_ARCHIVE_BYTES", 1024 * 1024)
+    large = origin.commit(**{f"f{n}": b"x" * 300_000 for n in range(4)})
+    mirror = mirrors.mirror("own", "repo", [large])
+    with pytest.raises(git_files.FileTooLargeError, match="more than 1 MiB"):
+        mirror.archive(large)
+
+
+def test_an_archive_whose_contents_cannot_be_had_is_unavailable(
+    origin: Repository, mirrors: Mirrors
+) -> None:
+    first = origin.commit(a=b"1")
+    mirror = mirrors.mirror("own", "repo", [first])
+    shutil.rmtree(origin.path)
+    with pytest.raises(UnavailableError):
+        mirror.archive(first)
 
 
 def test_contents_that_cannot_be_had_are_no_missing_files(

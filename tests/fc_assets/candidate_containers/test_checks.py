@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from fc_assets.candidate_containers import causes, checks, stock
+from fc_assets import causes
+from fc_assets.candidate_containers import checks, stock
 from fc_resources.errors import PermanentError
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import textwrap
 from collections.abc import Mapping
 
 import hypothesis
@@ -327,6 +328,120 @@ def test_what_backends_ask_for_when_building_is_needed(backend: str, needs: list
     project = _read({"pyproject.toml": text + "[project]\nname='x'\ndependencies=['a']"})
     assert project.requirements == ["a", "the-backend", *needs, "asv"]
     assert project.build_requirements == ["the-backend", *needs]
+
+
+_STYLES = {
+    "poetry": """
+        [tool.poetry]
+        name = "x"
+        version = "1"
+        packages = [{include = "x", from = "src"}]
+        [tool.poetry.dependencies]
+        python = "^3.9"
+        numpy = {version = "^1.21", markers = "platform_system != 'Windows'"}
+        local = {path = "../local", develop = true}
+        [tool.poetry.group.dev.dependencies]
+        black = "*"
+        [tool.poetry.scripts]
+        x = "x:main"
+        [build-system]
+        requires = ["poetry-core>=1.0.0"]
+        build-backend = "poetry.core.masonry.api"
+        """,
+    "flit": """
+        [build-system]
+        requires = ["flit_core >=2,<4"]
+        build-backend = "flit_core.buildapi"
+        [tool.flit.metadata]
+        module = "x"
+        author = "Somebody"
+        requires = ["numpy>=1.21"]
+        requires-python = ">=3.9"
+        [tool.flit.metadata.requires-extra]
+        test = ["pytest"]
+        """,
+    "hatch": """
+        [build-system]
+        requires = ["hatchling", "hatch-vcs"]
+        build-backend = "hatchling.build"
+        [project]
+        name = "x"
+        dynamic = ["version"]
+        requires-python = ">=3.9"
+        dependencies = ["numpy>=1.21"]
+        [tool.hatch.version]
+        source = "vcs"
+        [tool.hatch.build.hooks.cython]
+        dependencies = ["hatch-cython"]
+        [tool.hatch.envs.test]
+        dependencies = ["pytest"]
+        """,
+    "pdm": """
+        [project]
+        name = "x"
+        dynamic = ["version"]
+        requires-python = ">=3.9"
+        dependencies = ["numpy>=1.21"]
+        [build-system]
+        requires = ["pdm-backend>=2"]
+        build-backend = "pdm.backend"
+        [tool.pdm]
+        version = {source = "scm"}
+        [tool.pdm.dev-dependencies]
+        test = ["pytest", "-e file:///${PROJECT_ROOT}/plugin"]
+        """,
+    "scikit-build-core": """
+        [build-system]
+        requires = ["scikit-build-core>=0.9", "nanobind"]
+        build-backend = "scikit_build_core.build"
+        [project]
+        name = "x"
+        version = "1"
+        requires-python = ">=3.9"
+        dependencies = ["numpy>=1.21"]
+        [tool.scikit-build]
+        cmake.version = ">=3.20"
+        [tool.cibuildwheel]
+        test-requires = "pytest"
+        """,
+    "meson-python": """
+        [build-system]
+        requires = ["meson-python>=0.15", "Cython>=3", "numpy>=2"]
+        build-backend = "mesonpy"
+        [project]
+        name = "x"
+        dynamic = ["version"]
+        requires-python = ">=3.9"
+        dependencies = ["numpy>=1.21"]
+        [tool.meson-python.args]
+        setup = ["-Dblas=openblas"]
+        [tool.spin.commands]
+        Build = ["spin.cmds.meson.build"]
+        """,
+}
+
+
+@pytest.mark.parametrize(
+    ("style", "needs"),
+    [
+        ("poetry", ['numpy<2,>=1.21; platform_system != "Windows"', "poetry-core>=1.0.0"]),
+        ("flit", ["numpy>=1.21", "flit_core<4,>=2"]),
+        ("hatch", ["numpy>=1.21", "hatchling", "hatch-vcs", "editables", "hatch-cython"]),
+        ("pdm", ["numpy>=1.21", "pdm-backend>=2"]),
+        ("scikit-build-core", ["numpy>=1.21", "scikit-build-core>=0.9", "nanobind"]),
+        ("meson-python", ["numpy>=1.21", "meson-python>=0.15", "Cython>=3", "numpy>=2"]),
+    ],
+)
+def test_files_as_backends_have_them_give_their_needs_and_no_others(
+    style: str, needs: list[str]
+) -> None:
+    project = _read({"pyproject.toml": textwrap.dedent(_STYLES[style])})
+    own = {"scikit-build-core": ["cmake", "ninja"], "meson-python": ["ninja"]}
+    assert project.requirements == [*needs, *own.get(style, []), "asv"]
+    assert project.name == "x"
+    assert "dependencies" not in project.dynamic
+    assert project.requires_python in (">=3.9", ">=3.9,<4")
+    assert len(project.dropped) == (style == "poetry")
 
 
 def test_setuptools_files_are_not_even_looked_at_when_the_standard_tables_say_all() -> None:

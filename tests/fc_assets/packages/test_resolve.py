@@ -5,10 +5,7 @@ How a Python is chosen and what uv's answers mean is tested beside their modules
 
 import concurrent.futures
 import datetime
-import os
 import subprocess
-import textwrap
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,61 +13,28 @@ import packaging.requirements
 import pytest
 
 from fc_assets import sample
+from fc_assets.packages import RESOLVER
+from fc_assets.packages.built import Builder
 from fc_assets.packages.resolve import Commit, Resolver
 from fc_assets.tables import PACKAGES
+from fc_resources.docker import Docker
 from fc_resources.errors import PermanentError, UnavailableError
 from fc_resources.git import Mirrors
 from fc_resources.git_files import MAX_BYTES
+from fc_resources.sandbox import Limits
 from fc_resources.uv import Uv
 from tests.fakes.package_index import Index, index
+from tests.fc_assets.packages.hub import NOON, Hub
 
 __all__ = ["index"]
 
-_NOON = datetime.datetime(2025, 3, 10, 12, tzinfo=datetime.UTC)
 _SAME_DAY = "2025-03-10T09:00:00Z"
 _NEXT_DAY = "2025-03-11T00:00:00Z"
 
 
-class _Hub:
-    """Repositories in a folder that stand in for GitHub."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def commit(
-        self,
-        pyproject: str | None,
-        moment: datetime.datetime = _NOON,
-        repo: str = "r",
-        files: Mapping[str, str] | None = None,
-    ) -> Commit:
-        """A base commit with these files, and an empty merge commit after it."""
-        path = self.root / "o" / f"{repo}.git"
-        if not path.exists():
-            path.mkdir(parents=True)
-            self._git(path, moment, "init", "--quiet")
-        for old in [*path.glob("*.toml"), *path.glob("*.cfg")]:
-            old.unlink()
-        given = {**({} if pyproject is None else {"pyproject.toml": pyproject}), **(files or {})}
-        for name, text in given.items():
-            (path / name).write_text(textwrap.dedent(text))
-        self._git(path, moment, "add", "--all")
-        for message in ("base", "merge"):
-            self._git(path, moment, "commit", "--quiet", "--allow-empty", "-m", message)
-        return Commit("o", repo, self._git(path, moment, "rev-parse", "HEAD"))
-
-    def _git(self, path: Path, moment: datetime.datetime, *arguments: str) -> str:
-        date = {"GIT_COMMITTER_DATE": f"{moment:%s} +0000", "GIT_CONFIG_GLOBAL": "/dev/null"}
-        date["GIT_COMMITTER_DATE"] = f"{int(moment.timestamp())} +0000"
-        command = ["git", "-C", str(path), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-        env = os.environ | date
-        done = subprocess.run([*command, *arguments], check=True, capture_output=True, env=env)
-        return done.stdout.decode().strip()
-
-
 @pytest.fixture
-def hub(tmp_path: Path) -> _Hub:
-    return _Hub(tmp_path / "git")
+def hub(tmp_path: Path) -> Hub:
+    return Hub(tmp_path / "git")
 
 
 @pytest.fixture
@@ -79,12 +43,16 @@ def uv(tmp_path: Path) -> Uv:
 
 
 @pytest.fixture
-def resolver(hub: _Hub, uv: Uv, tmp_path: Path, index: Index) -> Resolver:
+def resolver(hub: Hub, uv: Uv, tmp_path: Path, index: Index) -> Resolver:
     index.wheel("asv", "0.6.4")
     index.wheel("setuptools", "80.0")
     index.wheel("wheel", "0.40")
     mirrors = Mirrors(tmp_path / "mirrors", local=hub.root)
-    return Resolver(mirrors, uv, ["3.13", "3.12", "3.11"])
+    return Resolver(mirrors, uv, ["3.13", "3.12", "3.11"], _builder(tmp_path))
+
+
+def _builder(home: Path, sandbox: str = "none") -> Builder:
+    return Builder(Docker(home), "python:{python}-slim-bookworm", Limits(60), sandbox)
 
 
 def _project(*dependencies: str, more: str = "") -> str:
@@ -101,7 +69,7 @@ def _row(resolver: Resolver, commit: Commit) -> dict[str, Any]:
 
 
 def test_a_commit_gets_what_it_declared_as_of_its_day(
-    resolver: Resolver, hub: _Hub, index: Index
+    resolver: Resolver, hub: Hub, index: Index
 ) -> None:
     index.wheel("some", "1.0")
     index.wheel("some", "2.0", uploaded=_NEXT_DAY)
@@ -109,31 +77,60 @@ def test_a_commit_gets_what_it_declared_as_of_its_day(
     assert row["pins"] == ["asv==0.6.4", "setuptools==80.0", "some==1.0"]
     assert (row["can_install"], row["reason"], row["unsatisfiable"]) == (True, None, None)
     assert (row["python_version"], row["interpreter_source"]) == ("3.13", "date")
-    assert row["cutoff"] == _NOON.replace(hour=0)
+    assert row["cutoff"] == NOON.replace(hour=0)
     assert row["attempts"] == ["python 3.13, releases up to 2025-03-10T00:00:00Z: installs"]
     assert row["uv_version"].count(".") == 2
+    assert (row["resolver"], row["dropped"], row["project_root"]) == (RESOLVER, [], ".")
     assert row["resolved_at"].tzinfo is datetime.UTC
     assert "Would install 3 packages" in row["log"]
 
 
+def test_markers_are_those_of_a_container(resolver: Resolver, hub: Hub, index: Index) -> None:
+    index.wheel("posix", "1.0")
+    lines = ["posix; platform_system == 'Linux'", "other; platform_system == 'Windows'"]
+    lines += ["old; python_version < '3.8'", "arm; platform_machine == 'aarch64'"]
+    row = _row(resolver, hub.commit(_project(*lines)))
+    assert row["pins"] == ["asv==0.6.4", "posix==1.0", "setuptools==80.0"]
+    assert row["requirements"][1] == 'other; platform_system == "Windows"'
+
+
+def test_a_project_in_a_subdirectory_with_a_bom_is_found(
+    resolver: Resolver, hub: Hub, index: Index
+) -> None:
+    index.wheel("some", "1.0")
+    index.wheel("speed", "1.0")
+    extras = '[project.optional-dependencies]\nall = ["mine[bench]"]\n'
+    extras += 'bench = ["speed", "mine[all]"]\ndev = ["black"]\n'
+    files = {
+        "python/pyproject.toml": "\ufeff"
+        + _project("some", "./x", "y @ https://e.org", more=extras),
+        "python/asv.conf.json": '{"install_command": ["pip install {build_dir}[all]"]}',
+        "requirements.txt": "black",
+    }
+    row = _row(resolver, hub.commit(None, files=files))
+    assert (row["project_root"], row["asv_config"]) == ("python", "python/asv.conf.json")
+    assert row["pins"] == ["asv==0.6.4", "setuptools==80.0", "some==1.0", "speed==1.0"]
+    assert len(row["dropped"]) == 2
+
+
 def test_a_release_of_the_commits_own_day_is_found_when_it_is_needed(
-    resolver: Resolver, hub: _Hub, index: Index
+    resolver: Resolver, hub: Hub, index: Index
 ) -> None:
     index.wheel("some", "1.0")
     index.wheel("some", "2.0", uploaded=_SAME_DAY)
     row = _row(resolver, hub.commit(_project("some>=2")))
     assert row["can_install"]
-    assert (row["cutoff"], row["python_version"]) == (_NOON, "3.13")
+    assert (row["cutoff"], row["python_version"]) == (NOON, "3.13")
     assert len(row["attempts"]) == 2
 
 
 def test_an_older_python_with_the_cutoff_comes_before_none(
-    resolver: Resolver, hub: _Hub, index: Index
+    resolver: Resolver, hub: Hub, index: Index
 ) -> None:
     index.wheel("some", "1.0", tag="cp311-cp311-manylinux_2_17_x86_64")
     index.wheel("some", "1.1", tag="cp313-cp313-manylinux_2_17_x86_64", uploaded=_NEXT_DAY)
     row = _row(resolver, hub.commit(_project("some")))
-    assert (row["python_version"], row["cutoff"]) == ("3.11", _NOON.replace(hour=0))
+    assert (row["python_version"], row["cutoff"]) == ("3.11", NOON.replace(hour=0))
     assert row["unsatisfiable"] is None
     assert [a.split(":")[0].split(",")[0] for a in row["attempts"]] == [
         *["python 3.13"] * 2,
@@ -144,7 +141,7 @@ def test_an_older_python_with_the_cutoff_comes_before_none(
 
 
 def test_what_only_the_cutoff_forbids_is_pinned_without_and_says_so(
-    resolver: Resolver, hub: _Hub, index: Index
+    resolver: Resolver, hub: Hub, index: Index
 ) -> None:
     index.wheel("young", "1.0", uploaded=_NEXT_DAY)
     row = _row(resolver, hub.commit(_project("young")))
@@ -156,7 +153,7 @@ def test_what_only_the_cutoff_forbids_is_pinned_without_and_says_so(
 
 
 def test_a_harness_without_wheels_costs_a_commit_its_cutoff_for_the_harness_only(
-    resolver: Resolver, hub: _Hub, index: Index
+    resolver: Resolver, hub: Hub, index: Index
 ) -> None:
     index.files["asv"].clear()
     index.sdist("asv", "0.4")
@@ -166,7 +163,7 @@ def test_a_harness_without_wheels_costs_a_commit_its_cutoff_for_the_harness_only
     index.wheel("some", "2.0", uploaded=_NEXT_DAY)
     row = _row(resolver, hub.commit(_project("some")))
     assert row["pins"] == ["asv==0.6.4", "asv-runner==1.0", "setuptools==80.0", "some==1.0"]
-    assert (row["cutoff"], row["python_version"]) == (_NOON.replace(hour=0), "3.13")
+    assert (row["cutoff"], row["python_version"]) == (NOON.replace(hour=0), "3.13")
     assert (row["can_install"], row["unsatisfiable"]) == (True, "cutoff")
     assert "asv" in row["exempt"]
     assert row["attempts"][-1].endswith("but for the harness: installs")
@@ -183,7 +180,7 @@ def test_a_harness_without_wheels_costs_a_commit_its_cutoff_for_the_harness_only
     ],
 )
 def test_what_has_no_solution_is_false_with_the_reason(
-    resolver: Resolver, hub: _Hub, index: Index, requirements: list[str], told: str
+    resolver: Resolver, hub: Hub, index: Index, requirements: list[str], told: str
 ) -> None:
     index.wheel("one", "1.0", "shared<2")
     index.wheel("shared", "1.0")
@@ -198,7 +195,7 @@ def test_what_has_no_solution_is_false_with_the_reason(
 
 
 def test_notes_tell_of_yanked_pins_and_of_releases_without_wheels(
-    resolver: Resolver, hub: _Hub, index: Index
+    resolver: Resolver, hub: Hub, index: Index
 ) -> None:
     index.wheel("some", "1.0", yanked="broken")
     index.wheel("old", "1.0")
@@ -212,7 +209,7 @@ def test_notes_tell_of_yanked_pins_and_of_releases_without_wheels(
 
 
 def test_pythons_that_the_project_refuses_are_not_tried(
-    resolver: Resolver, hub: _Hub, index: Index
+    resolver: Resolver, hub: Hub, index: Index
 ) -> None:
     row = _row(resolver, hub.commit(_project("gone", more='requires-python = "<3.12"')))
     assert {a.split(",")[0] for a in row["attempts"]} == {"python 3.11"}
@@ -221,26 +218,48 @@ def test_pythons_that_the_project_refuses_are_not_tried(
     assert (row["can_install"], row["attempts"]) == (False, [])
 
 
-def test_dynamic_dependencies_are_unknown(resolver: Resolver, hub: _Hub) -> None:
+@pytest.mark.parametrize(
+    ("sandbox", "told"),
+    [
+        ("none", "FC_SANDBOX is none"),
+        ("process", "FC_SANDBOX is process"),
+        ("auto", "no Docker daemon answers"),
+        ("docker", "no Docker daemon answers"),
+    ],
+)
+def test_without_containers_dynamic_dependencies_are_unknown_and_asked_for_again(
+    hub: Hub,
+    uv: Uv,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sandbox: str,
+    told: str,
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     text = '[project]\nname = "mine"\nversion = "1"\ndynamic = ["dependencies"]\n'
     text += '[build-system]\nrequires = ["own-backend"]\nbuild-backend = "own.backend"\n'
-    row = _row(resolver, hub.commit(text))
-    assert row["can_install"] is None
-    assert row["reason"].startswith("unknown: ")
+    mirrors = Mirrors(tmp_path / "mirrors", local=hub.root)
+    resolver = Resolver(mirrors, uv, ["3.12"], _builder(tmp_path, sandbox))
+    commit = hub.commit(text)
+    row = _row(resolver, commit)
+    assert (row["can_install"], row["project_name"]) == (None, "mine")
+    assert row["reason"].startswith("unknown: its dependencies are dynamic, ")
+    assert row["reason"].endswith(told)
+    assert resolver(commit).unknown == row["reason"]
 
 
-def test_a_commit_without_packaging_metadata_is_an_answer(resolver: Resolver, hub: _Hub) -> None:
+def test_a_commit_without_packaging_metadata_is_an_answer(resolver: Resolver, hub: Hub) -> None:
     row = _row(resolver, hub.commit(None))
     assert not row["can_install"]
     assert "no pyproject.toml" in row["reason"]
 
 
-def test_metadata_of_a_hostile_size_is_an_answer(resolver: Resolver, hub: _Hub) -> None:
+def test_metadata_of_a_hostile_size_is_an_answer(resolver: Resolver, hub: Hub) -> None:
     row = _row(resolver, hub.commit("#" * (MAX_BYTES + 1)))
     assert "more than 4 MiB" in row["reason"]
 
 
-def test_no_calendar_has_the_time_of_a_commit(resolver: Resolver, hub: _Hub) -> None:
+def test_no_calendar_has_the_time_of_a_commit(resolver: Resolver, hub: Hub) -> None:
     commit = hub.commit(_project())
     path = hub.root / "o" / "r.git"
     git = ["git", "-C", str(path)]
@@ -258,7 +277,7 @@ def test_no_calendar_has_the_time_of_a_commit(resolver: Resolver, hub: _Hub) -> 
 
 
 def test_an_index_that_is_down_gives_no_answer_and_is_asked_again(
-    resolver: Resolver, hub: _Hub, index: Index
+    resolver: Resolver, hub: Hub, index: Index
 ) -> None:
     commit = hub.commit(_project())
     index.status = 503
@@ -269,13 +288,11 @@ def test_an_index_that_is_down_gives_no_answer_and_is_asked_again(
 
 
 def test_commits_of_one_day_with_the_same_needs_are_resolved_once(
-    resolver: Resolver, hub: _Hub, index: Index
+    resolver: Resolver, hub: Hub, index: Index
 ) -> None:
     index.wheel("some", "1.0")
     index.delay_s = 0.05
-    commits = [
-        hub.commit(_project("some"), _NOON + datetime.timedelta(minutes=n)) for n in range(6)
-    ]
+    commits = [hub.commit(_project("some"), NOON + datetime.timedelta(minutes=n)) for n in range(6)]
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         rows = list(pool.map(lambda commit: _row(resolver, commit), commits))
     assert (resolver.pinning.asked, resolver.pinning.shared) == (1, 5)
@@ -285,13 +302,13 @@ def test_commits_of_one_day_with_the_same_needs_are_resolved_once(
 
 
 def test_other_needs_other_days_and_other_repositories_are_not_shared(
-    resolver: Resolver, hub: _Hub, index: Index
+    resolver: Resolver, hub: Hub, index: Index
 ) -> None:
     index.wheel("some", "1.0")
     commits = [
         hub.commit(_project("some")),
         hub.commit(_project("some>=1")),
-        hub.commit(_project("some"), _NOON + datetime.timedelta(days=1)),
+        hub.commit(_project("some"), NOON + datetime.timedelta(days=1)),
         hub.commit(_project("some"), repo="other"),
     ]
     rows = [_row(resolver, commit) for commit in commits]
@@ -299,15 +316,28 @@ def test_other_needs_other_days_and_other_repositories_are_not_shared(
     assert len({row["inputs"] for row in rows}) == 4
 
 
+@pytest.mark.parametrize(("version", "needs_wheel"), [("70.0", True), ("70.1", False)])
+def test_setuptools_that_cannot_make_wheels_gets_the_package_that_can(
+    resolver: Resolver, hub: Hub, index: Index, version: str, needs_wheel: bool
+) -> None:
+    index.wheel("setuptools", version)
+    text = _project().replace('["setuptools"]', f'["setuptools=={version}"]')
+    row = _row(resolver, hub.commit(text))
+    assert ("wheel==0.40" in row["pins"], "wheel" in row["requirements"]) == (needs_wheel,) * 2
+    assert row["can_install"]
+
+
 def test_a_row_does_not_depend_on_what_was_resolved_before(
-    resolver: Resolver, hub: _Hub, index: Index, tmp_path: Path
+    resolver: Resolver, hub: Hub, index: Index, tmp_path: Path
 ) -> None:
     index.wheel("some", "1.0")
     first = hub.commit(_project("some", "missing"))
-    second = hub.commit(_project("some"), _NOON + datetime.timedelta(minutes=1))
+    second = hub.commit(_project("some"), NOON + datetime.timedelta(minutes=1))
     after = {**_row(resolver, first), **_row(resolver, second)}
     mirrors = Mirrors(tmp_path / "fresh", local=hub.root)
-    fresh = Resolver(mirrors, Uv(tmp_path / "fresh-cache"), ["3.13", "3.12", "3.11"])
+    fresh = Resolver(
+        mirrors, Uv(tmp_path / "fresh-cache"), ["3.13", "3.12", "3.11"], _builder(tmp_path)
+    )
     assert after | {"resolved_at": None} == _row(fresh, second) | {"resolved_at": None}
 
 
@@ -324,7 +354,7 @@ def test_a_commit_of_the_sample_is_pinned_as_of_its_date(
     mirrors = Mirrors(tmp_path / "mirrors", local=sample.unpack(tmp_path / "offline") / "git")
     raw = next(row for row in sample.load("pull_requests") if row["pr_number"] == 7)
     commit = Commit(*sample.REPOSITORY, raw["pr_merge_commit_sha"])
-    row = _row(Resolver(mirrors, uv, ["3.12"]), commit)
+    row = _row(Resolver(mirrors, uv, ["3.12"], _builder(tmp_path)), commit)
     names = {packaging.requirements.Requirement(pin).name for pin in row["pins"]}
     assert names == {"sortedcontainers", "setuptools", "asv"}
     assert (row["python_version"], row["can_install"]) == ("3.12", True)
