@@ -90,7 +90,8 @@ def environment(bytecode: Path, **given: str) -> dict[str, str]:
 
     Some machines forbid Python to write bytecode; every start would then compile each module.
     """
-    ours = ("FC_", "DAGSTER_", "PYTHONDONTWRITEBYTECODE")
+    ours = ("FC_", "DAGSTER_", "DSPY_", "PYTHONDONTWRITEBYTECODE")
+    ours += ("GH_TOKENS", "PORTKEY_API_KEY", "ANTHROPIC_API_KEY")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     return inherited | {"PYTHONPYCACHEPREFIX": str(bytecode / "bytecode")} | given
 

@@ -7,6 +7,7 @@ Nothing is matched by message text later: who understands an error raises the ri
     ├── TransientError     trying again may help (network, locks, a daemon restarting)
     │   └── UnavailableError   a neighbour could not be asked at all: an unknown, not an answer
     ├── PermanentError     trying the same again gives the same failure
+    ├── StopError          nothing more can be asked in this run; what is left stays pending
     ├── ThresholdError     too many items of a month failed
     └── InterruptedRunError   Ctrl-C or a termination request; finished items are kept
 """
@@ -30,6 +31,10 @@ class UnavailableError(TransientError):
 
 class PermanentError(FcError):
     """A failure that repeats for the same input."""
+
+
+class StopError(FcError):
+    """A key is refused or a quota or budget is spent; every item left would fail the same way."""
 
 
 class ThresholdError(FcError):

@@ -18,84 +18,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
+from fc_resources import ledger_tables as tables
 from fc_resources.errors import TransientError, UsageError
 
 _FORMAT = 1
-_METADATA = sa.MetaData()
-_KEY = ("table_name", "month", "item")
 #: Execution option of transactions that only read.
 _READS = "fc_reads"
+_CACHED_S = 90 * 86_400
 
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
-
-
-_hook_cache = sa.Table(
-    "hook_cache",
-    _METADATA,
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("table_name", sa.String(64), nullable=False),
-    sa.Column("month", sa.Date, nullable=False),
-    sa.Column("item", sa.String(512), nullable=False),
-    sa.Column("digest", sa.String(64), nullable=False),
-    sa.Column("result", sa.String(64), nullable=False),
-    sa.Column("row_count", sa.Integer, nullable=False),
-    sa.Column("payload", sa.LargeBinary),
-    sa.Column("unknown", sa.Text),
-    sa.Column("note", sa.Text),
-    sa.Column("seconds", sa.Float, nullable=False),
-    sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False),
-    sa.UniqueConstraint(*_KEY),
-    # A number must not come back after a deletion: versions are compared by it.
-    sqlite_autoincrement=True,
-)
-_failures = sa.Table(
-    "runner_failures",
-    _METADATA,
-    sa.Column("table_name", sa.String(64), primary_key=True),
-    sa.Column("month", sa.Date, primary_key=True),
-    sa.Column("item", sa.String(512), primary_key=True),
-    sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("error", sa.Text, nullable=False),
-    sa.Column("traceback", sa.Text, nullable=False),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("failed_at", sa.DateTime(timezone=True), nullable=False),
-)
-_progress = sa.Table(
-    "runner_progress",
-    _METADATA,
-    sa.Column("table_name", sa.String(64), primary_key=True),
-    sa.Column("month", sa.Date, primary_key=True),
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("run_id", sa.String(64), nullable=False),
-    sa.Column("total", sa.Integer, nullable=False),
-    sa.Column("done", sa.Integer, nullable=False),
-    sa.Column("skipped", sa.Integer, nullable=False),
-    sa.Column("failed", sa.Integer, nullable=False),
-    sa.Column("unknown", sa.Integer, nullable=False),
-    sa.Column("seconds", sa.Float, nullable=False),
-    sa.Column("inputs", sa.Text, nullable=False),
-    sa.Column("version", sa.String(64)),
-    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-)
-_pauses = sa.Table(
-    "pauses",
-    _METADATA,
-    sa.Column("name", sa.String(128), primary_key=True),
-    sa.Column("until", sa.Float, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-)
-_http_cache = sa.Table(
-    "http_cache",
-    _METADATA,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("etag", sa.String(256), nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),
-    sa.Column("stored_at", sa.Float, nullable=False),
-)
-_CACHED_S = 90 * 86_400
-_format = sa.Table("format", _METADATA, sa.Column("version", sa.Integer, primary_key=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +68,29 @@ class Pause:
 
     until: float
     reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """What asking a model took: tokens (`cached` are among the input), dollars if known."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    dollars: float | None = None
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Bill:
+    """What asking a model for a stage took so far: `unpriced` of the `answers` have no price."""
+
+    stage: str
+    model: str
+    items: int
+    answers: int
+    unpriced: int
+    usage: Usage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,10 +141,10 @@ class Ledger:
         event.listen(engine, "connect", _tune_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         with self._translated(), engine.begin() as con:
-            _METADATA.create_all(con)
-            found = con.scalar(sa.select(sa.func.max(_format.c.version)))
+            tables.METADATA.create_all(con)
+            found = con.scalar(sa.select(sa.func.max(tables.file_format.c.version)))
             if found is None:
-                con.execute(sa.insert(_format).values(version=_FORMAT))
+                con.execute(sa.insert(tables.file_format).values(version=_FORMAT))
             elif found > _FORMAT:
                 raise UsageError(
                     f"ledger {self.url.database} has format {found}, this version reads {_FORMAT}; "
@@ -226,8 +182,8 @@ class Ledger:
     def check(self) -> None:
         """Open and read it; `UsageError` when it is damaged or newer than this code."""
         with self._read() as con:
-            con.execute(sa.select(sa.func.count()).select_from(_hook_cache))
-            con.execute(sa.select(sa.func.count()).select_from(_progress))
+            con.execute(sa.select(sa.func.count()).select_from(tables.hook_cache))
+            con.execute(sa.select(sa.func.count()).select_from(tables.progress))
 
     def results(
         self, table: str, month: datetime.date, last_seq: int | None = None
@@ -236,21 +192,25 @@ class Ledger:
 
         With `last_seq` only what was recorded up to then, as `version` told.
         """
-        has = sa.case((_hook_cache.c.payload.is_(None), sa.null()), else_=b"").label("payload")
-        columns = [_hook_cache.c[f.name] for f in dataclasses.fields(Result) if f.name != "payload"]
-        query = sa.select(*columns, has).where(*_of(_hook_cache, table, month))
+        has = sa.case((tables.hook_cache.c.payload.is_(None), sa.null()), else_=b"").label(
+            "payload"
+        )
+        columns = [
+            tables.hook_cache.c[f.name] for f in dataclasses.fields(Result) if f.name != "payload"
+        ]
+        query = sa.select(*columns, has).where(*_of(tables.hook_cache, table, month))
         if last_seq is not None:
-            query = query.where(_hook_cache.c.seq <= last_seq)
+            query = query.where(tables.hook_cache.c.seq <= last_seq)
         with self._read() as con:
             return {row.item: Result(**row._mapping) for row in con.execute(query)}
 
     def payloads(self, table: str, month: datetime.date) -> Iterator[tuple[str, bytes]]:
         """Payloads of a month in key order, 500 at a time so that memory stays flat."""
-        c, last = _hook_cache.c, ""
+        c, last = tables.hook_cache.c, ""
         while True:
             query = (
                 sa.select(c.item, c.payload)
-                .where(*_of(_hook_cache, table, month), c.item > last, c.payload.is_not(None))
+                .where(*_of(tables.hook_cache, table, month), c.item > last, c.payload.is_not(None))
                 .order_by(c.item)
                 .limit(500)
             )
@@ -273,22 +233,24 @@ class Ledger:
         with self._begin() as con:
             for table, known in results.items():
                 keys = [r.item for r in known]
-                _delete(con, _hook_cache, table, month, keys)
-                _delete(con, _failures, table, month, [r.item for r in known if not r.unknown])
+                _delete(con, tables.hook_cache, table, month, keys)
+                _delete(
+                    con, tables.failures, table, month, [r.item for r in known if not r.unknown]
+                )
                 if known:
                     rows = [dataclasses.asdict(r) for r in known]
                     con.execute(
-                        sa.insert(_hook_cache),
+                        sa.insert(tables.hook_cache),
                         [
                             r | {"table_name": table, "month": month, "finished_at": now}
                             for r in rows
                         ],
                     )
             for table, failed in failures.items():
-                _delete(con, _failures, table, month, [f.item for f in failed])
+                _delete(con, tables.failures, table, month, [f.item for f in failed])
                 if failed:
                     con.execute(
-                        sa.insert(_failures),
+                        sa.insert(tables.failures),
                         [_failure_row(f, table, month, now) for f in failed],
                     )
             for table, state in progress.items():
@@ -298,11 +260,13 @@ class Ledger:
                 }
                 # Only a write to the warehouse changes the version downstream months rest on.
                 del values["version"]
-                where = _of(_progress, table, month)
-                changed = con.execute(sa.update(_progress).where(*where).values(values)).rowcount
+                where = _of(tables.progress, table, month)
+                changed = con.execute(
+                    sa.update(tables.progress).where(*where).values(values)
+                ).rowcount
                 if not changed:
                     values |= {"table_name": table, "month": month}
-                    con.execute(sa.insert(_progress).values(values))
+                    con.execute(sa.insert(tables.progress).values(values))
 
     def keep_only(
         self,
@@ -319,12 +283,12 @@ class Ledger:
         run recorded `since` a moment it knows better.
         """
         since = since or self.moment(table, month)
-        c = _hook_cache.c
+        c = tables.hook_cache.c
         results = sa.select(c.item, c.digest, c.unknown).where(
-            *_of(_hook_cache, table, month), c.seq <= since.last_seq
+            *_of(tables.hook_cache, table, month), c.seq <= since.last_seq
         )
-        failures = sa.select(_failures.c.item).where(
-            *_of(_failures, table, month), _failures.c.failed_at <= since.at
+        failures = sa.select(tables.failures.c.item).where(
+            *_of(tables.failures, table, month), tables.failures.c.failed_at <= since.at
         )
         with self._begin() as con:
             known = con.execute(results).all()
@@ -332,9 +296,9 @@ class Ledger:
             stale = {row.item for row in known if not spared(row.item)} - {r.item for r in fresh}
             answered = {row.item for row in fresh if not row.unknown}
             failed = [item for item in con.scalars(failures) if not spared(item)]
-            _delete(con, _hook_cache, table, month, sorted(stale))
+            _delete(con, tables.hook_cache, table, month, sorted(stale))
             over = [item for item in failed if item not in current or item in answered]
-            _delete(con, _failures, table, month, over)
+            _delete(con, tables.failures, table, month, over)
 
     def moment(self, table: str, month: datetime.date) -> Moment:
         """Now, for `keep_only`."""
@@ -343,8 +307,8 @@ class Ledger:
     def version(self, table: str, month: datetime.date) -> tuple[int, int]:
         """Changes whenever an item of the month is recorded or forgotten."""
         query = sa.select(
-            sa.func.count(), sa.func.coalesce(sa.func.max(_hook_cache.c.seq), 0)
-        ).where(*_of(_hook_cache, table, month))
+            sa.func.count(), sa.func.coalesce(sa.func.max(tables.hook_cache.c.seq), 0)
+        ).where(*_of(tables.hook_cache, table, month))
         with self._read() as con:
             count, last = con.execute(query).one()
         return count, last
@@ -359,27 +323,27 @@ class Ledger:
         """
         with self._begin() as con:
             con.execute(
-                sa.update(_hook_cache)
-                .where(*_of(_hook_cache, table, month), _hook_cache.c.seq <= last_seq)
+                sa.update(tables.hook_cache)
+                .where(*_of(tables.hook_cache, table, month), tables.hook_cache.c.seq <= last_seq)
                 .values(payload=None)
             )
-            of_month = sa.update(_progress).where(*_of(_progress, table, month))
+            of_month = sa.update(tables.progress).where(*_of(tables.progress, table, month))
             con.execute(of_month.values(version=version, updated_at=_now()))
-            con.execute(of_month.where(_progress.c.run_id == run_id).values(state="written"))
+            con.execute(of_month.where(tables.progress.c.run_id == run_id).values(state="written"))
 
     def mark_refused(self, table: str, month: datetime.date) -> None:
         """A check failed on what was written: no other stage may rest on it, and it is not done."""
         with self._begin() as con:
             con.execute(
-                sa.update(_progress)
-                .where(*_of(_progress, table, month))
+                sa.update(tables.progress)
+                .where(*_of(tables.progress, table, month))
                 .values(state="refused", version=None, updated_at=_now())
             )
 
     def progress(self) -> dict[tuple[str, datetime.date], Progress]:
         """Where every month of every table stands."""
         with self._read() as con:
-            rows = con.execute(sa.select(_progress)).mappings().all()
+            rows = con.execute(sa.select(tables.progress)).mappings().all()
         names = [field.name for field in dataclasses.fields(Progress)]
         return {
             (row["table_name"], row["month"]): Progress(
@@ -390,9 +354,9 @@ class Ledger:
 
     def failures(self, table: str | None = None) -> list[Failure]:
         """Items without a result, newest first."""
-        query = sa.select(_failures).order_by(_failures.c.failed_at.desc())
+        query = sa.select(tables.failures).order_by(tables.failures.c.failed_at.desc())
         if table is not None:
-            query = query.where(_failures.c.table_name == table)
+            query = query.where(tables.failures.c.table_name == table)
         with self._read() as con:
             rows: Sequence[Any] = con.execute(query).all()
         return [
@@ -402,29 +366,63 @@ class Ledger:
 
     def attempts(self, table: str, month: datetime.date) -> dict[str, int]:
         """How often each failed item of a month was tried in earlier runs."""
-        query = sa.select(_failures.c.item, _failures.c.attempts)
+        query = sa.select(tables.failures.c.item, tables.failures.c.attempts)
         with self._read() as con:
-            rows = con.execute(query.where(*_of(_failures, table, month)))
+            rows = con.execute(query.where(*_of(tables.failures, table, month)))
             return {row.item: row.attempts for row in rows}
 
     def pause(self, name: str, until: float, reason: str) -> None:
         """Have every process that asks wait until then; a later end that is known stays."""
         with self._begin() as con:
-            con.execute(sa.delete(_pauses).where(_pauses.c.until < time.time()))
-            found = con.scalar(sa.select(_pauses.c.until).where(_pauses.c.name == name))
+            con.execute(sa.delete(tables.pauses).where(tables.pauses.c.until < time.time()))
+            found = con.scalar(sa.select(tables.pauses.c.until).where(tables.pauses.c.name == name))
             if found is None or found < until:
-                con.execute(sa.delete(_pauses).where(_pauses.c.name == name))
-                con.execute(sa.insert(_pauses).values(name=name, until=until, reason=reason))
+                con.execute(sa.delete(tables.pauses).where(tables.pauses.c.name == name))
+                con.execute(sa.insert(tables.pauses).values(name=name, until=until, reason=reason))
 
     def pauses(self) -> dict[str, Pause]:
         """Pauses that have not ended, by name."""
         with self._read() as con:
-            rows = con.execute(sa.select(_pauses).where(_pauses.c.until > time.time()))
+            rows = con.execute(sa.select(tables.pauses).where(tables.pauses.c.until > time.time()))
             return {row.name: Pause(row.until, row.reason) for row in rows}
+
+    def spend(self, stage: str, item: str, model: str, usage: Usage) -> None:
+        """Note what one answer of a model took."""
+        row = {"stage": stage, "item": item, "model": model, "asked_at": _now()}
+        with self._begin() as con:
+            con.execute(sa.insert(tables.usage).values(**row, **dataclasses.asdict(usage)))
+
+    def bills(self) -> list[Bill]:
+        """What models took, by stage and model."""
+        c, count, total = tables.usage.c, sa.func.count, sa.func.sum
+        sums = [total(c[field.name]).label(field.name) for field in dataclasses.fields(Usage)]
+        numbers = [count(c.item.distinct()), count(), count() - count(c.dollars)]
+        with self._read() as con:
+            rows = con.execute(
+                sa.select(c.stage, c.model, *numbers, *sums)
+                .group_by(c.stage, c.model)
+                .order_by(c.stage, c.model)
+            )
+            return [Bill(*row[:5], Usage(*row[5:])) for row in rows]
+
+    def answer(self, key: str) -> str | None:
+        """What a model answered to a question."""
+        query = sa.select(tables.answers.c.answer).where(tables.answers.c.key == key)
+        with self._read() as con:
+            return con.scalar(query)
+
+    def keep_answer(self, key: str, answer: str) -> None:
+        """Remember an answer in place of an earlier one."""
+        with self._begin() as con:
+            con.execute(sa.delete(tables.answers).where(tables.answers.c.key == key))
+            row = {"key": key, "answer": answer, "stored_at": time.time()}
+            con.execute(sa.insert(tables.answers).values(row))
 
     def cached(self, key: str) -> tuple[str, bytes] | None:
         """(ETag, body) of an answer remembered under `key`."""
-        query = sa.select(_http_cache.c.etag, _http_cache.c.body).where(_http_cache.c.key == key)
+        query = sa.select(tables.http_cache.c.etag, tables.http_cache.c.body).where(
+            tables.http_cache.c.key == key
+        )
         with self._read() as con:
             row = con.execute(query).one_or_none()
         return None if row is None else (row.etag, row.body)
@@ -432,11 +430,13 @@ class Ledger:
     def remember(self, key: str, etag: str, body: bytes) -> None:
         """Keep an answer for conditional requests, and none for longer than 90 days."""
         now = time.time()
-        c = _http_cache.c
+        c = tables.http_cache.c
         with self._begin() as con:
             old = sa.or_(c.key == key, c.stored_at < now - _CACHED_S)
-            con.execute(sa.delete(_http_cache).where(old))
-            con.execute(sa.insert(_http_cache).values(key=key, etag=etag, body=body, stored_at=now))
+            con.execute(sa.delete(tables.http_cache).where(old))
+            con.execute(
+                sa.insert(tables.http_cache).values(key=key, etag=etag, body=body, stored_at=now)
+            )
 
 
 def _of(table: sa.Table, name: str, month: datetime.date) -> tuple[Any, Any]:

@@ -41,6 +41,18 @@ class Settings(pydantic_settings.BaseSettings):
     fc_github_url: str = pydantic.Field("https://api.github.com", pattern=r"^https?://[^\s?#@]+$")
     fc_github_timeout_s: float = pydantic.Field(30, gt=0)
     fc_github_max_wait_s: float = pydantic.Field(3900, ge=0)
+    portkey_api_key: pydantic.SecretStr | None = None
+    anthropic_api_key: pydantic.SecretStr | None = None
+    dspy_model: str | None = pydantic.Field(None, pattern=r"^[\w@./:+-]+$")
+    dspy_api_base: str | None = pydantic.Field(None, pattern=r"^https?://[^\s?#@]+$")
+    dspy_api_key: pydantic.SecretStr | None = None
+    dspy_max_tokens: int = pydantic.Field(16_000, gt=0)
+    dspy_temperature: float = pydantic.Field(0.0, ge=0, le=2)
+    fc_llm_budget_usd: float | None = pydantic.Field(None, ge=0)
+    fc_llm_usd_per_mtok: str | None = pydantic.Field(None, pattern=r"^\d+(\.\d+)?,\d+(\.\d+)?$")
+    fc_llm_timeout_s: float = pydantic.Field(180, gt=0)
+    fc_llm_max_wait_s: float = pydantic.Field(900, ge=0)
+    fc_llm_concurrent: int = pydantic.Field(8, ge=1)
     fc_sandbox: Literal["auto", "docker", "process", "none"] = "auto"
     fc_base_image: str = "python:{python}-slim-bookworm"
     fc_python_versions: str = ",".join(PYTHON_RELEASES)
@@ -81,7 +93,7 @@ class Settings(pydantic_settings.BaseSettings):
             raise ValueError("has to contain {python}, where the minor version goes, and no other")
         return text
 
-    @pydantic.field_validator("gh_tokens")
+    @pydantic.field_validator("gh_tokens", "portkey_api_key", "anthropic_api_key", "dspy_api_key")
     @classmethod
     def _printable(cls, tokens: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
         text = "".join(_words(tokens))

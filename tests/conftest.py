@@ -20,16 +20,16 @@ from tests.fakes import github_schema
 
 #: Kept for the tests that need them: where images come from on a machine without a registry.
 _KEPT = ("FC_BASE_IMAGE", "FC_PYTHON_VERSIONS", "FC_TEST_REQUIRE")
+_OURS = ("FC_", "DAGSTER_", "DSPY_", "GH_TOKENS", "PORTKEY_API_KEY", "ANTHROPIC_API_KEY")
 _REQUIRED = os.environ.get("FC_TEST_REQUIRE", "").split(",")
 
 
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A home per test, no token, no offline source, and the settings read afresh."""
-    monkeypatch.delenv("GH_TOKENS", raising=False)
+    """A home per test, no token, no model, no offline source, and the settings read afresh."""
     monkeypatch.setitem(settings.Settings.model_config, "env_file", None)
     for name in list(os.environ):
-        if name.startswith(("FC_", "DAGSTER_")) and name not in _KEPT:
+        if name.startswith(_OURS) and name not in _KEPT:
             monkeypatch.delenv(name)
     monkeypatch.setenv("FC_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")
