@@ -214,6 +214,9 @@ def demo() -> int:
         "fc_sandbox": "auto",
         "fc_registry": None,
         "gh_tokens": None,
+        "portkey_api_key": None,
+        "anthropic_api_key": None,
+        "dspy_model": None,
     }
     if "FC_PYTHON_VERSIONS" not in os.environ and not Docker(home).answers():
         # The process sandbox has this interpreter and no other.
@@ -270,6 +273,18 @@ def status() -> None:
                 row = (f"{stage} {name}", months.label(month), s.state, *map(str, counts))
                 table.add_row(*row)
     _OUT.print(table)
+    if bills := _bills(settings_module.current()):
+        asked = rich.table.Table("model", "for", "items", "answers", "input", "output", "dollars")
+        for b in bills:
+            dollars = "unknown" if b.unpriced else f"{b.usage.dollars or 0:.4f}"
+            tokens = (f"{b.usage.input_tokens}", f"{b.usage.output_tokens}")
+            asked.add_row(b.model, b.stage, f"{b.items}", f"{b.answers}", *tokens, dollars)
+        _OUT.print(asked)
+
+
+def _bills(settings: Settings) -> Any:
+    path = settings.fc_home / "ledger.sqlite"
+    return Ledger(settings.ledger).bills() if path.exists() else []
 
 
 @cli.command()
@@ -286,6 +301,24 @@ def failures(traceback: bool) -> None:
         click.echo(f"{where}: {failure.error} ({failure.kind}, attempt {failure.attempts})")
         if traceback:
             click.echo(failure.traceback)
+
+
+@cli.group()
+def evaluate() -> None:
+    """How well pull requests are judged and problems extracted; nothing is run or paid for."""
+
+
+@evaluate.command("classify")
+@click.option("--labels", type=Path, required=True, help="CSV with what people say of them.")
+def evaluate_classify(labels: Path) -> None:
+    """Pre-filter and classifier against labels made by hand."""
+    from fc_assets import evaluate as evaluation
+    from fc_resources.warehouse import Warehouse
+
+    settings = settings_module.current()
+    report = evaluation.classify(labels, Warehouse(settings.warehouse, settings.fc_lock_timeout_s))
+    for table in evaluation.shown(report, _bills(settings)):
+        _OUT.print(table)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from fc_resources.docker import Docker  # noqa: E402
 from fc_resources.git import Mirrors  # noqa: E402
 from fc_resources.github import GitHub  # noqa: E402
 from fc_resources.ledger import Ledger  # noqa: E402
+from fc_resources.llm import Llm  # noqa: E402
 from fc_resources.settings import Settings, current  # noqa: E402
 from fc_resources.uv import Uv  # noqa: E402
 from fc_resources.warehouse import Warehouse, WarehouseIOManager  # noqa: E402
@@ -72,6 +73,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             max_wait_s=settings.fc_github_max_wait_s,
             stop=interrupts.STOP,
         ),
+        "llm": Llm.of(settings, ledger, interrupts.STOP),
         "uv": Uv(settings.uv_cache),
         "docker": docker,
         "dataset": DatasetFolder(settings.published),

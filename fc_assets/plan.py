@@ -12,7 +12,8 @@ from fc_assets.candidate_containers import stock
 from fc_assets.candidate_prs.rules import EXTRACTOR
 from fc_assets.options import Options
 from fc_assets.packages import RESOLVER
-from fc_assets.pr_classifications.rules import CLASSIFIER
+from fc_assets.pr_classifications import classifier
+from fc_assets.pull_requests.prefilter import PREFILTER
 from fc_assets.tables import (
     CANDIDATE_CONTAINERS,
     CANDIDATE_PRS,
@@ -26,6 +27,7 @@ from fc_assets.tables import (
 )
 from fc_resources.errors import UsageError
 from fc_resources.ledger import Progress
+from fc_resources.llm import backend
 from fc_resources.settings import Settings
 
 READS: Mapping[int, tuple[Table, ...]] = {
@@ -58,11 +60,17 @@ def parameters(stage: int, options: Options, settings: Settings) -> dict[str, st
         "offline_source": source.version if source else "",
         "github": settings.fc_github_url if settings.github_tokens else "",
     }
+    found = backend(settings)
+    model = found and found.name
     values = {
         1: {**origins, "min_stars": options.min_stars},
-        2: origins,
-        3: {"classifier": CLASSIFIER},
-        4: {"resolver": RESOLVER, "python_versions": settings.fc_python_versions},
+        2: {**origins, "prefilter": PREFILTER},
+        3: {"classifier": classifier(model)},
+        4: {
+            "resolver": RESOLVER,
+            "python_versions": settings.fc_python_versions,
+            "base_image": settings.fc_base_image,
+        },
         5: {**origins, "extractor": EXTRACTOR},
         6: {
             "tasks_per_repo": options.tasks_per_repo,
@@ -83,9 +91,9 @@ def of_month(given: Mapping[str, str], month: datetime.date) -> dict[str, str]:
 def check_origins(
     stage: int, month: datetime.date, states: States, given: Mapping[str, str]
 ) -> None:
-    """`UsageError` for a month that came from GitHub when GitHub cannot be asked now.
+    """`UsageError` for a month that came from GitHub or a model that cannot be asked now.
 
-    Made again without it, the month would lose all that only GitHub knows.
+    Made again without it, the month would lose all that only GitHub knows, or what was paid for.
     """
     state = states.get((STAGES[stage].name, month))
     if state is None or state.version is None:
@@ -95,6 +103,13 @@ def check_origins(
             f"{STAGES[stage].name} {months.label(month)} was made with GitHub; set GH_TOKENS, or "
             "FC_HOME to another folder"
         )
+    for name in ("classifier", "extractor"):
+        before, now = state.inputs.get(name, "rules/"), given.get(name, "")
+        if now.startswith("rules/") and not before.startswith("rules/"):
+            raise UsageError(
+                f"{STAGES[stage].name} {months.label(month)} was made with {before}; set its model "
+                "again (DSPY_MODEL), or FC_HOME to another folder"
+            )
 
 
 def inputs(

@@ -29,6 +29,7 @@ from fc_assets import interrupts, months
 from fc_assets.tables import Table
 from fc_resources.errors import (
     InterruptedRunError,
+    StopError,
     ThresholdError,
     TransientError,
     UnavailableError,
@@ -171,9 +172,9 @@ class Work:
 
         `do` is called in threads, `concurrency` at once; items are taken from their iterable only
         as fast. The versions of the tables it `reads` and the parameters a month is `given` are
-        recorded with the month. Raises `ThresholdError` after the
-        last item when too many failed, `InterruptedRunError` when asked to stop; either way, what
-        was finished is kept.
+        recorded with the month. Raises `ThresholdError` after the last item when too many failed,
+        `InterruptedRunError` when asked to stop, and the `StopError` of an item after those that
+        were running; each time, what was finished is kept and the rest is left to do.
         """
         tables, counters = (table, *also), []
         states = {**self.ledger.progress(), **self._loaded}
@@ -285,6 +286,8 @@ class _MonthRun:
         self._started = time.monotonic()
         #: Items are listed in one thread and recorded in another.
         self._mutex = threading.Lock()
+        #: Why no further item is begun.
+        self._ended: StopError | None = None
 
     def finish(
         self,
@@ -310,8 +313,11 @@ class _MonthRun:
         except BaseException:
             self._save({}, [], "failed")
             raise
-        if interrupts.STOP.is_set():
+        if interrupts.STOP.is_set() or self._ended:
             self._save({}, [], "interrupted")
+        if self._ended:
+            raise self._ended
+        if interrupts.STOP.is_set():
             c = self._counters
             raise InterruptedRunError(
                 f"{self._main.name} {months.label(self._month)} was stopped after "
@@ -409,7 +415,7 @@ class _MonthRun:
         ):
             try:
                 while True:
-                    exhausted = exhausted or interrupts.STOP.is_set()
+                    exhausted = exhausted or interrupts.STOP.is_set() or self._ended is not None
                     if listing is None and not exhausted and len(running) < 2 * concurrency:
                         listing = lister.submit(list, itertools.islice(pending, do.size))
                     waiting = [*running, *([listing] if listing else [])]
@@ -421,10 +427,12 @@ class _MonthRun:
                     if listing in done:
                         items, listing = listing.result(), None
                         exhausted = exhausted or len(items) < do.size
-                        if items and not interrupts.STOP.is_set():
+                        if items and not (interrupts.STOP.is_set() or self._ended):
                             values = [item.value for item in items]
                             running[pool.submit(_attempt, do.do, values)] = items
-                    ended += [(running.pop(f), f) for f in done if f in running]
+                    for future in done & running.keys():
+                        ended.append((running.pop(future), future))
+                        self._ended = self._ended or _end_in(future)
                     if ended and time.monotonic() - flushed > _FLUSH_S:
                         self._flush(ended)
                         ended, flushed = [], time.monotonic()
@@ -432,6 +440,8 @@ class _MonthRun:
                 # What ran while the listing failed has an answer too.
                 concurrent.futures.wait(running)
                 ended += [(items, future) for future, items in running.items()]
+                for future in running:
+                    self._ended = self._ended or _end_in(future)
                 if ended:
                     self._flush(ended)
 
@@ -449,6 +459,8 @@ class _MonthRun:
             if outcome is not None
         ]
         for item, answer, seconds in outcomes:
+            if isinstance(answer, StopError):  # of the item nothing is known
+                continue
             kept = self._keeps_answer(item.key, answer)
             if kept:
                 self._kept.add(item.key)
@@ -530,6 +542,11 @@ class _MonthRun:
 #: Per value: its answer or error with the seconds it took, None if it was not started.
 _Ended = list[tuple[Answer | Exception, float] | None]
 _Done = tuple[Sequence[Item[V]], "concurrent.futures.Future[_Ended]"]
+
+
+def _end_in(future: "concurrent.futures.Future[_Ended]") -> StopError | None:
+    answers = (outcome[0] for outcome in future.result() if outcome is not None)
+    return next((answer for answer in answers if isinstance(answer, StopError)), None)
 
 
 def _each(do: Callable[[V], Answer]) -> Callable[[Sequence[V]], Sequence[Answer | Exception]]:

@@ -1,6 +1,7 @@
 """The `pr_classifications` asset: a verdict on every pull request that passed the pre-filter."""
 
 import datetime
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,13 +10,14 @@ import pyarrow as pa
 
 from fc_assets import materialize, months, work
 from fc_assets.options import Options
-from fc_assets.pr_classifications import rules
+from fc_assets.pr_classifications import classifier, rules
 from fc_assets.pull_requests import prefilter
 from fc_assets.tables import PR_CLASSIFICATIONS
+from fc_resources.llm import Llm
 from fc_resources.settings import Settings
 from fc_resources.warehouse import Rows
 
-#: What a verdict rests on; the patch itself is not among it and is never loaded here.
+#: What a verdict rests on.
 _COLUMNS = [
     "partition_month",
     "owner",
@@ -25,6 +27,7 @@ _COLUMNS = [
     "body",
     "labels",
     "files",
+    "patch",
     "merged_at",
     "merge_commit_sha",
     "passes_prefilter",
@@ -46,14 +49,17 @@ def pr_classifications(
     pull_requests: pa.RecordBatchReader,
     runner: dg.ResourceParam[work.Work],
     settings: dg.ResourceParam[Settings],
+    llm: dg.ResourceParam[Llm],
     options: dg.ResourceParam[Options],
 ) -> Rows:
+    by = classifier(llm.name if llm else None)
+    judge = functools.partial(judged, by=by, llm=llm, fresh=options.force)
     outcome = materialize.run(
         context,
         runner,
         options,
         PR_CLASSIFICATIONS,
-        items(months.split(pull_requests, materialize.wanted(context))),
+        items(months.split(pull_requests, materialize.wanted(context)), by),
         judge,
         settings=settings,
     )
@@ -61,29 +67,36 @@ def pr_classifications(
 
 
 def items(
-    pull_requests: Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]],
+    pull_requests: Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]], by: str
 ) -> Iterator[tuple[datetime.date, list[work.Item[Mapping[str, Any]]]]]:
     """Pull requests that passed the pre-filter."""
     for month, rows in pull_requests:
         yield (
             month,
             [
-                work.Item(work.key_of(row), row, work.digest(row, rules.CLASSIFIER))
+                work.Item(work.key_of(row), row, work.digest(row, by))
                 for row in rows
                 if row["passes_prefilter"]
             ],
         )
 
 
-def judge(row: Mapping[str, Any]) -> work.Answer:
-    """The verdict of the rules on a row of `pull_requests`."""
+def judged(row: Mapping[str, Any], by: str, llm: Llm, *, fresh: bool) -> work.Answer:
+    """The verdict on a row of `pull_requests`: the model's if there is one, else the rules'."""
+    if llm:
+        from fc_assets.pr_classifications import model  # DSPy takes a second to import
+
+        verdict = model.classify(row, llm, work.key_of(row), fresh=fresh)
+    else:
+        verdict = by_rules(row)
+    copied = ("owner", "repo", "issue_number", "merged_at", "merge_commit_sha")
+    return work.Answer([{name: row[name] for name in copied} | vars(verdict) | {"classifier": by}])
+
+
+def by_rules(row: Mapping[str, Any]) -> rules.Verdict:
     core_lines = sum(
         (f["additions"] or 0) + (f["deletions"] or 0)
         for f in row["files"]
         if prefilter.is_core(f["path"])
     )
-    verdict = rules.classify(row["title"], row["body"], row["labels"], core_lines)
-    copied = ("owner", "repo", "issue_number", "merged_at", "merge_commit_sha")
-    return work.Answer(
-        [{name: row[name] for name in copied} | vars(verdict) | {"classifier": rules.CLASSIFIER}]
-    )
+    return rules.classify(row["title"], row["body"], row["labels"], core_lines)

@@ -1,6 +1,6 @@
 """The embedded classifier: written rules over title, labels, body and diff, and marked as such.
 
-It stands in where no language model is configured; `CLASSIFIER` is stored with each verdict.
+It stands in where no language model is configured.
 """
 
 import dataclasses
@@ -11,18 +11,17 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-CLASSIFIER = "rules/1"
-
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The answer on one pull request; `category` and `difficulty` only for performance."""
+    """The answer on one pull request; category, its reasoning and difficulty for performance."""
 
     is_performance: bool
     confidence: float
     reasoning: str
     category: str | None = None
     difficulty: str | None = None
+    category_reasoning: str | None = None
 
 
 @functools.cache

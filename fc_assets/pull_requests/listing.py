@@ -6,6 +6,7 @@ from typing import Any
 
 from fc_assets import months, work
 from fc_assets.pull_requests import record
+from fc_assets.pull_requests.prefilter import PREFILTER
 from fc_assets.pull_requests.record import PullRequest
 from fc_resources import github_merged
 from fc_resources.errors import PermanentError
@@ -76,4 +77,4 @@ def _read(page: github_merged.Page) -> tuple[list[PullRequest], list[work.Unlist
 
 
 def _item(found: PullRequest, weak: bool = False) -> work.Item[PullRequest]:
-    return work.Item(found.key, found, work.digest(vars(found)), weak)
+    return work.Item(found.key, found, work.digest(vars(found), PREFILTER), weak)

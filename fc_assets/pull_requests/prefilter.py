@@ -2,7 +2,10 @@
 
 The loose form: a pull request passes with a positive word or without a negative one (measured
 upstream at 99.5 % recall against 41 % for the strict one); then it needs a file of the library
-itself and a bearable size. Every decision comes with its reason.
+itself and a bearable size. Every decision comes with its reason. A negative word counts only in
+title and labels: bodies mention docstrings and `Co-authored-by: pre-commit-ci` whatever they are
+about (of 472 labelled pull requests all 37 pass so and 65 % of the others do not; with the body
+it was 35 and 72 %).
 """
 
 import re
@@ -10,6 +13,8 @@ from collections.abc import Sequence
 
 from fc_resources.git_diffs import FileChange
 
+#: Raised when a pull request may be judged otherwise.
+PREFILTER = "loose/2"
 _POSITIVE = re.compile(
     r"\b(perf|performance|optimi[sz]\w*|speed\w*|fast\w*|slow\w*|cach\w*|parallel\w*|benchmark\w*"
     r"|throughput|latency|bottleneck\w*|profil\w*|vectori[sz]\w*|accelerat\w*|efficien\w*"
@@ -57,8 +62,8 @@ def judge(
         tokens = len(patch) // _CHARACTERS_PER_TOKEN
         if not _MIN_TOKENS <= tokens <= _MAX_TOKENS:
             return False, f"patch of about {tokens} tokens, limits {_MIN_TOKENS} to {_MAX_TOKENS}"
-    text = "\n".join([title, body, *labels])
-    positive, negative = _POSITIVE.search(text), _NEGATIVE.search(text)
+    head = "\n".join([title, *labels])
+    positive, negative = _POSITIVE.search(f"{head}\n{body}"), _NEGATIVE.search(head)
     if positive:
         return True, f"mentions {positive[0].lower()!r}"
     if negative:

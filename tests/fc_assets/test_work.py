@@ -18,6 +18,7 @@ from fc_assets.tables import Column, Table
 from fc_resources.errors import (
     InterruptedRunError,
     PermanentError,
+    StopError,
     ThresholdError,
     TransientError,
     UnavailableError,
@@ -619,3 +620,24 @@ def test_a_source_that_knows_less_replaces_nothing(bench: Bench) -> None:
     [month] = _write(bench, weak, empty).months
     assert (month.done, month.skipped) == (1, 1)
     assert bench.stored() == {"a": 1, "bb": 0}
+
+
+def test_what_ends_a_run_leaves_the_rest_to_do_and_no_failures(bench: Bench) -> None:
+    names = [f"r{n}" for n in range(40)]
+
+    def until_spent(name: str) -> work.Answer:
+        if len(bench.calls) > 5:
+            raise StopError("the budget is spent")
+        return number(name)
+
+    with pytest.raises(StopError, match="the budget is spent"):
+        bench.run(names, until_spent, concurrency=2)
+    assert len(bench.calls) < 20  # those that were running
+    assert bench.ledger.failures() == []
+    [state] = bench.ledger.progress().values()
+    assert (state.state, state.failed) == ("interrupted", 0)
+    assert 5 <= state.done < 20
+    done, bench.calls = state.done, []
+    bench.run(names)
+    assert len(bench.calls) == 40 - done
+    assert len(bench.stored()) == 40
