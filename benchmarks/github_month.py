@@ -33,9 +33,9 @@ def main() -> None:
     print(common.machine())
     print(
         "| pull requests | repositories | mirrors | requests | a pull request | seconds "
-        "| CPU s | peak memory |"
+        "| CPU s | peak memory | with git |"
     )
-    print("|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|")
     for month in given.months:
         pulls, _, repositories = month.partition("x")
         _month(int(pulls), int(repositories))
@@ -98,6 +98,7 @@ def _report(
         f"{ended.seconds:.1f}",
         f"{ended.cpu_seconds:.1f}",
         f"{ended.peak_mib:,.0f} MiB",
+        f"{ended.largest_mib:,.0f} MiB",
     )
     print(f"| {' | '.join(cells)} |", flush=True)
 
