@@ -276,7 +276,8 @@ def status() -> None:
     if bills := _bills(settings_module.current()):
         asked = rich.table.Table("model", "for", "items", "answers", "input", "output", "dollars")
         for b in bills:
-            dollars = "unknown" if b.unpriced else f"{b.usage.dollars or 0:.4f}"
+            more = f" and {b.unpriced} unpriced" if b.unpriced else ""
+            dollars = f"{b.usage.dollars or 0:.4f}{more}"
             tokens = (f"{b.usage.input_tokens}", f"{b.usage.output_tokens}")
             asked.add_row(b.model, b.stage, f"{b.items}", f"{b.answers}", *tokens, dollars)
         _OUT.print(asked)
@@ -291,16 +292,17 @@ def _bills(settings: Settings) -> Any:
 @click.option("--traceback", is_flag=True, help="With the traceback of each.")
 def failures(traceback: bool) -> None:
     """Items without an answer, and why; they are tried again by the next run of their month."""
-    from fc_assets import months
+    from fc_assets import months, texts
 
     settings = settings_module.current()
     if not (settings.fc_home / "ledger.sqlite").exists():
         return
     for failure in Ledger(settings.ledger).failures():
         where = f"{failure.table} {months.label(failure.month)} {failure.item}"
-        click.echo(f"{where}: {failure.error} ({failure.kind}, attempt {failure.attempts})")
+        text = f"{where}: {failure.error} ({failure.kind}, attempt {failure.attempts})"
+        click.echo(texts.printable(text))
         if traceback:
-            click.echo(failure.traceback)
+            click.echo(texts.printable(failure.traceback))
 
 
 @cli.group()
@@ -319,6 +321,19 @@ def evaluate_classify(labels: Path) -> None:
     report = evaluation.classify(labels, Warehouse(settings.warehouse, settings.fc_lock_timeout_s))
     for table in evaluation.shown(report, _bills(settings)):
         _OUT.print(table)
+
+
+@evaluate.command("extract")
+def evaluate_extract() -> None:
+    """Problem statements: how many there are, why not, and what leaks of the solution."""
+    from fc_assets import evaluate as evaluation
+    from fc_assets import texts
+    from fc_resources.warehouse import Warehouse
+
+    settings = settings_module.current()
+    warehouse = Warehouse(settings.warehouse, settings.fc_lock_timeout_s)
+    for line in evaluation.extract(warehouse, _bills(settings)):
+        click.echo(texts.printable(line))
 
 
 if __name__ == "__main__":

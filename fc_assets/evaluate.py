@@ -9,8 +9,10 @@ import rich.box
 import rich.table
 import rich.text
 
+from fc_assets.candidate_prs import evaluate as statements
 from fc_assets.pr_classifications import evaluate
-from fc_assets.tables import PR_CLASSIFICATIONS, PULL_REQUESTS, Table
+from fc_assets.tables import CANDIDATE_PRS, PR_CLASSIFICATIONS, PULL_REQUESTS, Table
+from fc_assets.texts import printable
 from fc_resources.errors import UsageError
 from fc_resources.ledger import Bill
 from fc_resources.warehouse import Warehouse
@@ -29,6 +31,14 @@ def classify(labels: Path, warehouse: Warehouse) -> evaluate.Report:
     )
 
 
+def extract(warehouse: Warehouse, bills: Sequence[Bill]) -> list[str]:
+    """Statements that the warehouse has, as lines; `UsageError` if stage 5 never ran."""
+    report = statements.evaluate(rows(warehouse, CANDIDATE_PRS, statements.COLUMNS))
+    models = {name.partition(";")[0] for name in report.extractors}
+    asked = [b for b in bills if b.stage == CANDIDATE_PRS.name and b.model in models]
+    return [*report.lines(), f"cost of all answers of theirs: {cost(asked)}"]
+
+
 def rows(warehouse: Warehouse, table: Table, columns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     """All rows of a table, streamed."""
     months: dict[datetime.date, int] = warehouse.tables().get(table.name, {})
@@ -40,19 +50,21 @@ def rows(warehouse: Warehouse, table: Table, columns: Sequence[str]) -> Iterator
 
 def shown(report: evaluate.Report, bills: Sequence[Bill]) -> Iterator[rich.table.Table]:
     """The report as tables: figures, categories, what was misjudged."""
-    total = report.positives + report.negatives
+    judged = report.positives + report.negatives - report.unjudged
+    models = {name.partition(";")[0] for name in report.classifiers}
+    asked = [b for b in bills if b.stage == PR_CLASSIFICATIONS.name and b.model in models]
     figures = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_header=False)
     lines = {
-        "labelled, with a verdict": f"{total} ({report.positives} performance)",
+        "labelled": f"{judged + report.unjudged} ({report.positives} performance)",
         "not in the warehouse": str(report.unknown),
-        "not judged yet": str(report.unjudged),
+        "passed and not judged yet": str(report.unjudged),
         "pre-filter: recall": _percent(report.prefilter_recall),
         "pre-filter: others dropped": _percent(report.prefilter_dropped),
         "classifier": ", ".join(sorted(report.classifiers)) or "-",
         "precision": _percent(report.precision),
         "recall, with the pre-filter": _percent(report.recall),
         "F1": "-" if report.f1 is None else f"{report.f1:.3f}",
-        "cost": cost([b for b in bills if b.stage == PR_CLASSIFICATIONS.name]),
+        "cost of all answers of it": cost(asked),
     }
     for name, value in lines.items():
         figures.add_row(name, value)
@@ -68,7 +80,8 @@ def shown(report: evaluate.Report, bills: Sequence[Bill]) -> Iterator[rich.table
         misjudged = rich.table.Table("misjudged", "by hand", "why", box=rich.box.SIMPLE_HEAD)
         for key, label, why in sorted(report.misjudged):
             by_hand = "performance" if label else "other"
-            misjudged.add_row(rich.text.Text(key), by_hand, rich.text.Text(" ".join(why.split())))
+            reason = printable(" ".join(why.split()))
+            misjudged.add_row(rich.text.Text(key), by_hand, rich.text.Text(reason))
         yield misjudged
 
 

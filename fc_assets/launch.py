@@ -22,8 +22,9 @@ from dagster._core.storage.tags import (
 from fc_assets import definitions, interrupts, months, plan
 from fc_assets.options import Options
 from fc_assets.report import Report
-from fc_assets.tables import STAGES, TABLES
+from fc_assets.tables import PR_CLASSIFICATIONS, STAGES, TABLES
 from fc_resources.ledger import Ledger
+from fc_resources.llm import Llm
 from fc_resources.settings import Settings
 
 _JOB = "__ASSET_JOB"
@@ -45,6 +46,11 @@ class Launcher:
         self, stages: Sequence[int], wanted: Sequence[datetime.date], *, resume: bool
     ) -> list[Report]:
         """Materialize; with `resume`, only months of which something is left to do."""
+        if stages[0] < PR_CLASSIFICATIONS.stage <= stages[-1]:
+            # Known before hours of scraping: a key that is refused, a model that is not there.
+            llm: Llm = definitions.defs.resources["llm"]  # pyright: ignore[reportOptionalSubscript] -- they have resources
+            if llm:
+                llm.check()
         reports = [Report(stage, list(wanted)) for stage in stages]
         with dg.DagsterInstance.get() as instance, self._progress() as bars:
             done = self._together(instance, bars, reports, resume)

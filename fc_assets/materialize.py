@@ -5,6 +5,7 @@ The only module of the graph that touches a Dagster context.
 
 import datetime
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -127,7 +128,8 @@ def run(
             counters["left_out"] = dg.MetadataValue.md(_left_out(month.left_out))
         for written in (table, *also):
             count = month.rows[written.name]
-            shown = runner.first_rows(written, month.month, _PREVIEW_ROWS) if count else []
+            rows = runner.rows(written, month.month) if count else ()
+            shown = list(itertools.islice(rows, _PREVIEW_ROWS))
             context.add_asset_metadata(
                 {
                     **counters,

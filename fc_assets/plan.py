@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from fc_assets import months
 from fc_assets.candidate_containers import stock
-from fc_assets.candidate_prs.rules import EXTRACTOR
+from fc_assets.candidate_prs import extractor, rendering
 from fc_assets.options import Options
 from fc_assets.packages import RESOLVER
 from fc_assets.pr_classifications import classifier
@@ -71,7 +71,7 @@ def parameters(stage: int, options: Options, settings: Settings) -> dict[str, st
             "python_versions": settings.fc_python_versions,
             "base_image": settings.fc_base_image,
         },
-        5: {**origins, "extractor": EXTRACTOR},
+        5: {**origins, "extractor": extractor(model), "rendering": rendering()},
         6: {
             "tasks_per_repo": options.tasks_per_repo,
             "verification": settings.verification,
@@ -96,19 +96,21 @@ def check_origins(
     Made again without it, the month would lose all that only GitHub knows, or what was paid for.
     """
     state = states.get((STAGES[stage].name, month))
-    if state is None or state.version is None:
+    if state is None:
         return
-    if state.inputs.get("github") and given.get("github") == "":
+    if state.version and state.inputs.get("github") and given.get("github") == "":
         raise UsageError(
             f"{STAGES[stage].name} {months.label(month)} was made with GitHub; set GH_TOKENS, or "
             "FC_HOME to another folder"
         )
     for name in ("classifier", "extractor"):
         before, now = state.inputs.get(name, "rules/"), given.get(name, "")
-        if now.startswith("rules/") and not before.startswith("rules/"):
+        # What a run that was stopped got from a model was paid for as well.
+        some = state.version or state.done + state.skipped
+        if some and now.startswith("rules/") and not before.startswith("rules/"):
             raise UsageError(
-                f"{STAGES[stage].name} {months.label(month)} was made with {before}; set its model "
-                "again (DSPY_MODEL), or FC_HOME to another folder"
+                f"{STAGES[stage].name} {months.label(month)} was last made with {before}; set its "
+                "model again (DSPY_MODEL), or FC_HOME to another folder"
             )
 
 

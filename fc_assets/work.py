@@ -208,14 +208,10 @@ class Work:
             written=functools.partial(self._written, table, done, run_id),
         )
 
-    def first_rows(self, table: Table, month: datetime.date, most: int) -> list[Mapping[str, Any]]:
-        """Some rows of a month, to look at."""
-        rows: list[Mapping[str, Any]] = []
+    def rows(self, table: Table, month: datetime.date) -> Iterator[Mapping[str, Any]]:
+        """Rows of a month as they are known now, written or not."""
         for batch in self._ungrouped(table, month):
-            rows += batch.slice(0, most - len(rows)).to_pylist()
-            if len(rows) == most:
-                break
-        return rows
+            yield from batch.to_pylist()
 
     def _batches(self, table: Table, done: Sequence[datetime.date]) -> Iterator[pa.RecordBatch]:
         for month in done:

@@ -25,6 +25,7 @@ _FORMAT = 1
 #: Execution option of transactions that only read.
 _READS = "fc_reads"
 _CACHED_S = 90 * 86_400
+_TOOK = ("input_tokens", "cached_tokens", "output_tokens", "dollars", "seconds")
 
 
 def _now() -> datetime.datetime:
@@ -72,13 +73,17 @@ class Pause:
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
-    """What asking a model took: tokens (`cached` are among the input), dollars if known."""
+    """What asking a model took: tokens (`cached` are among the input), dollars if known.
+
+    `is_told` is false when the model did not say how many tokens.
+    """
 
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
     dollars: float | None = None
     seconds: float = 0.0
+    is_told: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -390,12 +395,13 @@ class Ledger:
         """Note what one answer of a model took."""
         row = {"stage": stage, "item": item, "model": model, "asked_at": _now()}
         with self._begin() as con:
-            con.execute(sa.insert(tables.usage).values(**row, **dataclasses.asdict(usage)))
+            values = {name: getattr(usage, name) for name in _TOOK}
+            con.execute(sa.insert(tables.usage).values(**row, **values))
 
     def bills(self) -> list[Bill]:
         """What models took, by stage and model."""
         c, count, total = tables.usage.c, sa.func.count, sa.func.sum
-        sums = [total(c[field.name]).label(field.name) for field in dataclasses.fields(Usage)]
+        sums = [total(c[name]).label(name) for name in _TOOK]
         numbers = [count(c.item.distinct()), count(), count() - count(c.dollars)]
         with self._read() as con:
             rows = con.execute(

@@ -5,6 +5,7 @@ is asked and what an answer means are the stages'. Without a model an `Llm` is f
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import random
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from fc_resources.llm_dspy import Model
 
+    _Question = Callable[[Model, Callable[[Usage], None]], dict[str, Any]]
+
 #: Taken when there is a key of Anthropic's and no DSPY_MODEL: small, as most questions are.
 _ANTHROPIC = "anthropic/claude-haiku-4-5"
 _PORTKEY_URL = "https://api.portkey.ai/v1"
@@ -37,6 +40,11 @@ _TRIES = 4
 _NONSENSE_TRIES = 2
 #: Items in a row that found no model: it is down, and the ones left would only wait as long.
 _MOST_IN_A_ROW = 5
+#: Questions without one usable answer since the start: it would answer none of them.
+_MOST_USELESS = 10
+_LOOK_S = 0.5
+#: Nobody is believed who wants to be left alone for longer.
+_LONGEST_PAUSE_S = 86_400.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +70,14 @@ class LimitedError(TransientError):
         self.after_s = after_s
 
 
+class LimitedTooLongError(UnavailableError):
+    """The model asks to wait longer than `max_wait_s`: it is there, and not for now."""
+
+
+class ForbiddenError(PermanentError):
+    """The model refuses this question, or any: a question that is harmless will tell."""
+
+
 class FailingError(TransientError):
     """No answer: a time-out, a broken connection, a fault of the server."""
 
@@ -76,12 +92,10 @@ def backend(settings: Settings) -> Backend | None:
     Anthropic's key in the environment does not overrule a `DSPY_MODEL` of somebody else.
     """
     model, url = settings.dspy_model, settings.dspy_api_base
-    if settings.portkey_api_key:
-        if model is None:
-            raise UsageError("PORTKEY_API_KEY is set; DSPY_MODEL has to name a model, such as "
-                             "@openai/gpt-5-mini")  # fmt: skip
-        key = settings.portkey_api_key.get_secret_value()
-        return Backend("portkey", model, key, url or _PORTKEY_URL)
+    if settings.portkey_api_key and model:
+        return Backend(
+            "portkey", model, settings.portkey_api_key.get_secret_value(), url or _PORTKEY_URL
+        )
     if settings.anthropic_api_key and (model or _ANTHROPIC).startswith(("anthropic/", "claude")):
         name = model or _ANTHROPIC
         name = name if "/" in name else f"anthropic/{name}"
@@ -128,7 +142,13 @@ class Llm:
         self._mutex = threading.Lock()
         self._model: Model | None = None
         self._spent = 0.0
+        self._unpriced = False
         self._in_a_row = 0
+        self._useless = 0
+        self._answered = False
+        #: What this run paid for anew, and what it got no usable answer to: stages may run twice.
+        self._fresh: set[str] = set()
+        self._given_up: dict[str, PermanentError] = {}
         self._ended: StopError | None = None
         self._checked = False
 
@@ -157,9 +177,20 @@ class Llm:
     @property
     def name(self) -> str:
         """The backend's name; `UsageError` without one."""
+        return self._there.name
+
+    @property
+    def _there(self) -> Backend:
         if self._backend is None:
             raise UsageError("no model is configured; set DSPY_MODEL")
-        return self._backend.name
+        return self._backend
+
+    @functools.cached_property
+    def _pause(self) -> str:
+        """Whose limits they are: of a model at an address for a key."""
+        there = self._there
+        account = hashlib.sha256(f"{there.url} {there.key}".encode()).hexdigest()[:8]
+        return f"model {self.name} {account}"
 
     def check(self) -> None:
         """Have the model answer once, before a stage relies on it; `StopError` if it does not."""
@@ -167,10 +198,15 @@ class Llm:
             if self._checked:
                 return
             try:
-                self._question(lambda model: model.greet(), "check", "check")
+                self._greet()
             except (TransientError, PermanentError) as error:
-                raise self._end(f"model {self.name} does not answer: {error}") from None
+                raise self._end(
+                    f"{error}; nothing was asked yet, see to DSPY_MODEL and DSPY_API_BASE"
+                ) from None
             self._checked = True
+
+    def _greet(self) -> None:
+        self._question(lambda model, charge: model.greet(charge), "check", "check")
 
     def ask(
         self,
@@ -184,28 +220,42 @@ class Llm:
         """The output fields of a DSPy signature, validated by their types.
 
         `stage` and `item` are what the answer is charged to. What was answered before is not
-        asked again, unless `fresh`. Raises `UnavailableError` for a
-        model that is down or rate limited for too long, `PermanentError` for one that answers
-        nonsense or refuses, and `StopError` if nothing more can be asked: its key is refused,
-        quota or budget is spent, or it has been down for many items.
+        asked again, unless `fresh`, and then once in a run. Raises `UnavailableError` for a model
+        that is down or limited for too long, `PermanentError` for one that answers nonsense or
+        refuses, and `StopError` if nothing more can be asked: its key is refused, quota or budget
+        is spent, it is down for many items, or answers none.
         """
         key = self._key(signature, inputs)
-        known = None if fresh else self._ledger.answer(key)
+        if key in self._given_up:
+            raise self._given_up[key]
+        known = None if fresh and key not in self._fresh else self._ledger.answer(key)
         if known is not None:
             return json.loads(known)
         self.check()
-        with self._lines:
-            try:
-                answer = self._question(lambda model: model.ask(signature, inputs), stage, item)
-            except UnavailableError as error:
-                self._in_a_row += 1
-                if self._in_a_row >= _MOST_IN_A_ROW:
-                    raise self._end(
-                        f"model {self.name} failed {self._in_a_row} items in a row: {error}; "
-                        "run again with --resume when it is back"
-                    ) from None
+        try:
+            with self._lines:
+                answer = self._question(lambda m, c: m.ask(signature, inputs, c), stage, item)
+        except LimitedTooLongError:
+            raise
+        except UnavailableError as error:
+            self._in_a_row += 1
+            if self._in_a_row < _MOST_IN_A_ROW:
                 raise
-        self._in_a_row = 0
+            raise self._end(
+                f"model {self.name} failed {self._in_a_row} items in a row: {error}; run again "
+                "with --resume when it is back"
+            ) from None
+        except PermanentError as error:
+            self._given_up[key] = error
+            self._useless += 1
+            if self._answered or self._useless < _MOST_USELESS:
+                raise
+            raise self._end(
+                f"model {self.name} gave no usable answer to {self._useless} questions, so no more "
+                f"are asked: {error}"
+            ) from None
+        self._in_a_row, self._answered = 0, True
+        self._fresh.add(key)
         self._ledger.keep_answer(key, json.dumps(answer))
         return answer
 
@@ -215,30 +265,33 @@ class Llm:
         asked = [self.name, self._how["temperature"], question, dict(inputs)]
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
-    def _question(
-        self, question: "Callable[[Model], dict[str, Any]]", stage: str, item: str
-    ) -> dict[str, Any]:
+    def _question(self, question: "_Question", stage: str, item: str) -> dict[str, Any]:
         """Ask until there is an answer: waiting for a limit is no try, a failing server is."""
         model, since = self._loaded(), time.monotonic()
-        failed = nonsense = 0
+        failed = nonsense = limited = 0
         while True:
-            self._wait_for_pauses(since)
             self._refuse_to_go_on()
+            self._wait_for_pauses(since)
             try:
-                with model.charging(lambda usage: self._charge(usage, stage, item)):
-                    return question(model)
+                return question(model, lambda usage: self._charge(usage, stage, item))
             except NonsenseError as error:
                 nonsense += 1
                 if nonsense == _NONSENSE_TRIES:
                     raise PermanentError(
                         f"model {self.name} answered {nonsense} times: {error}"
                     ) from error
+            except ForbiddenError as error:
+                if stage == "check":
+                    raise self._end(f"model {self.name} {error}") from None
+                self._greet()
+                raise PermanentError(f"model {self.name} {error}, but not others") from error
             except LimitedError as error:
-                if error.after_s is not None:
-                    until = time.time() + error.after_s
-                    self._ledger.pause(f"model {self.name}", until, str(error))
-                    continue
-                failed = self._again(failed, error)
+                limited += 1
+                grown = min(60, self._backoff_s * 2**limited)
+                # A limit that is over at once would be met as often as a request takes.
+                wait = max(grown if error.after_s is None else error.after_s, self._backoff_s / 2)
+                until = time.time() + min(wait, _LONGEST_PAUSE_S)
+                self._ledger.pause(self._pause, until, str(error))
             except FailingError as error:
                 failed = self._again(failed, error)
             except StopError as error:
@@ -255,12 +308,10 @@ class Llm:
     def _loaded(self) -> "Model":
         with self._first:
             if self._model is None:
-                if self._backend is None:
-                    raise UsageError("no model is configured; set DSPY_MODEL")
                 # It takes a second to import, and most commands ask nothing.
                 from fc_resources.llm_dspy import Model
 
-                self._model = Model(self._backend, **self._how)
+                self._model = Model(self._there, **self._how, stop=self._stop)
                 if self._budget is not None and not (self._prices or self._model.has_price):
                     raise self._end(
                         f"FC_LLM_BUDGET_USD is set and no price of {self.name} is known; set "
@@ -269,19 +320,25 @@ class Llm:
             return self._model
 
     def _charge(self, usage: Usage, stage: str, item: str) -> None:
-        if self._prices:
+        if self._prices and usage.is_told:
             given, taken = self._prices
             dollars = (usage.input_tokens * given + usage.output_tokens * taken) / 1e6
             usage = dataclasses.replace(usage, dollars=dollars)
         self._ledger.spend(stage, item, self.name, usage)
         with self._mutex:
             self._spent += usage.dollars or 0.0
+            self._unpriced |= usage.dollars is None
 
     def _refuse_to_go_on(self) -> None:
         if self._stop.is_set():
             raise InterruptedRunError("stopped while asking a model; run again with --resume")
         if self._ended is not None:
             raise self._ended
+        if self._budget is not None and self._unpriced:
+            raise self._end(
+                f"an answer of {self.name} has no price, because it tells no tokens or is of "
+                "another tier, so FC_LLM_BUDGET_USD cannot be kept; unset it to go on"
+            )
         if self._budget is not None and self._spent >= self._budget:
             raise self._end(
                 f"{self._spent:.4f} dollars are spent on {self.name}, FC_LLM_BUDGET_USD is "
@@ -298,16 +355,19 @@ class Llm:
 
     def _wait_for_pauses(self, since: float) -> None:
         """Wait for as long as the model asked any process of this home to."""
-        while pause := self._ledger.pauses().get(f"model {self.name}"):
+        while pause := self._ledger.pauses().get(self._pause):
             left = pause.until - time.time()
             if time.monotonic() - since + left > self._max_wait_s:
-                raise UnavailableError(
+                raise LimitedTooLongError(
                     f"model {self.name} is limited for {left:.0f} s more, FC_LLM_MAX_WAIT_S is "
                     f"{self._max_wait_s:g}: {pause.reason}"
                 )
             # Not all at once when it is over.
-            self._sleep(max(0.0, left) + random.uniform(0, 1))
+            self._sleep(max(0.0, left) + random.uniform(0, min(1.0, self._backoff_s)))
 
     def _sleep(self, seconds: float) -> None:
-        self._stop.wait(seconds)
-        self._refuse_to_go_on()
+        """Wait, unless asking has to stop meanwhile."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._stop.wait(min(left, _LOOK_S))
+            self._refuse_to_go_on()

@@ -1,16 +1,18 @@
 """One question to one model through DSPY: transport, adapter, and what came back as our own errors.
 
 Imported only when something is asked. Retries, waiting and money are `llm`'s: DSPy neither
-retries nor caches here, and its prices are those it ships with.
+retries nor caches here, and its prices are those it ships with. An answer is what was asked for
+and nothing else: DSPy would repair what is cut off and guess at what is wrong.
 """
 
-import contextlib
+import datetime
+import json
 import logging
 import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 # Else DSPy fetches the newest prices from the network at the first answer.
@@ -19,172 +21,316 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "true")
 import dspy
 import pydantic
 from dspy import lm15
-from dspy.clients import backend_selection, model_metadata
+from dspy.clients import costs, model_metadata
+from dspy.clients.engines import lm15_engine
 from dspy.utils import exceptions
 
-from fc_resources.errors import PermanentError, StopError, one_line
+from fc_resources.errors import InterruptedRunError, PermanentError, StopError, one_line
 from fc_resources.ledger import Usage
-from fc_resources.llm import Backend, FailingError, LimitedError, NonsenseError
+from fc_resources.llm import Backend, FailingError, ForbiddenError, LimitedError, NonsenseError
 
 #: How DSPy separates fields; a pull request that writes it would forge one.
-_MARKER = re.compile(r"\[\[\s*##|##\s*\]\]")
+_OPENING, _CLOSING = re.compile(r"\[(?=\[\s*#)"), re.compile(r"(?<=#)(\s*\])(?=\])")
+_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_FENCED = re.compile(r"\A```(?:json)?\s*\n(.*)\n```\Z", re.DOTALL)
 _SHOWN = 200
+_LOOK_S = 0.2
+#: Where its errors begin to explain DSPy's own Python to the reader.
+_ADVICE = re.compile(
+    r"(credential came from|To fix|pass api_key=|Retry with backoff|\n).*", re.DOTALL
+)
+_MASKED = re.compile(r"\S*\*{3,}\S*")
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
+_KEYS = {
+    "portkey": "PORTKEY_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "dspy": "DSPY_API_KEY and DSPY_API_BASE",
+}
 
 # What a model answers is told by our errors; DSPy's own notices would repeat it per item.
 logging.getLogger("dspy").setLevel(logging.ERROR)
 
 
 class Model:
-    """A model behind DSPy, for all threads. `StopError` when it cannot be configured."""
+    """A model behind DSPy, for all threads. `StopError` when it cannot be configured.
+
+    `timeout_s` is for a whole question; `stop` ends waiting for an answer at once.
+    """
 
     def __init__(
-        self, backend: Backend, *, max_tokens: int, temperature: float, timeout_s: float
+        self,
+        backend: Backend,
+        *,
+        max_tokens: int,
+        temperature: float,
+        timeout_s: float,
+        stop: threading.Event,
     ) -> None:
-        self._lm = _lm(backend, temperature, max_tokens=max_tokens, timeout=timeout_s)
-        self._adapter = dspy.JSONAdapter()
+        self._backend = backend
+        self._timeout_s = timeout_s
+        self._stop = stop
+        self._adapter = _Strict()
+        try:
+            engine = _Engine(backend, timeout_s)
+            self._lm = _lm(engine, temperature, max_tokens)
+        except (exceptions.DSPyError, lm15.LM15Error, ValueError) as error:
+            raise StopError(f"DSPY_MODEL cannot be used: {self._clean(error)}") from None
+        self._engine = engine
 
     @property
     def has_price(self) -> bool:
         """Whether DSPy knows what a token costs."""
-        resolution = backend_selection.select_backend(self._lm).resolution
-        provider, _, model = self._lm.model.partition("/")
-        known = getattr(resolution, "provider", provider)
-        return bool(model_metadata.model_info(known, model))
+        resolution = self._engine.resolution
+        info = model_metadata.model_info(resolution.provider, resolution.model) or {}
+        return all(info.get(f"{kind}_cost_per_token") for kind in ("input", "output"))
 
-    @contextlib.contextmanager
-    def charging(self, charge: Callable[[Usage], None]) -> Iterator[None]:
-        """Have `charge` called in this thread for every answer, usable or not."""
-        self._lm.here.charge, self._lm.here.since, self._lm.here.ends = charge, time.monotonic(), []
-        yield
-
-    def greet(self) -> dict[str, Any]:
+    def greet(self, charge: Callable[[Usage], None]) -> dict[str, Any]:
         """Any answer at all, in as few tokens as it takes."""
-        with _translated():
-            return {"answer": self._lm("Answer with the word OK.")}
+        return {"answer": self._in_time(lambda: self._lm("Answer with the word OK."), charge)}
 
-    def ask(self, signature: type[dspy.Signature], inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The output fields of a signature. Raises the errors of `llm` and `PermanentError`."""
+    def ask(
+        self,
+        signature: type[dspy.Signature],
+        inputs: Mapping[str, Any],
+        charge: Callable[[Usage], None],
+    ) -> dict[str, Any]:
+        """The output fields of a signature; `charge` is called for every answer, usable or not.
+
+        Raises the errors of `llm`, `PermanentError` for a question that the model does not take.
+        """
         given = {name: _harmless(value) for name, value in inputs.items()}
-        with _translated(), dspy.context(lm=self._lm, adapter=self._adapter, max_trace_size=0):
-            prediction = dspy.Predict(signature)(**given)
-        # DSPy repairs what was cut off, so that half an answer can look like a whole one.
-        if unusual := set(self._lm.here.ends) - {"stop"}:
-            raise NonsenseError(f"cut off ({', '.join(map(str, unusual))})")
-        return _valid(signature, prediction)
+
+        def predict() -> dict[str, Any]:
+            with dspy.context(lm=self._lm, adapter=self._adapter, max_trace_size=0):
+                prediction = dspy.Predict(signature)(**given)
+            return {name: getattr(prediction, name) for name in signature.output_fields}
+
+        return self._in_time(predict, charge)
+
+    def _in_time(self, question: Callable[[], Any], charge: Callable[[Usage], None]) -> Any:
+        """The answer, waited for in another thread: DSPy's time-out begins anew with every byte.
+
+        A question that is given up goes on there until its connection ends, and is charged then.
+        """
+        answers: list[Any] = []
+        ended = threading.Event()
+
+        def run() -> None:
+            here = self._engine.here
+            here.charge, here.since, here.ends = charge, time.monotonic(), []
+            try:
+                answers.append(question())
+            except Exception as error:
+                answers.append(error)
+            if unusual := set(here.ends) - {"stop"}:
+                why = f"cut off ({', '.join(map(str, unusual))})"
+                answers[:] = [NonsenseError(f"{why}; DSPY_MAX_TOKENS may be too small")]
+            ended.set()
+
+        threading.Thread(target=run, name="model", daemon=True).start()
+        until = time.monotonic() + self._timeout_s
+        while not ended.wait(_LOOK_S):
+            if self._stop.is_set():
+                raise InterruptedRunError("stopped while asking a model; run again with --resume")
+            if time.monotonic() > until:
+                raise FailingError(f"no answer within {self._timeout_s:g} s (FC_LLM_TIMEOUT_S)")
+        [answer] = answers
+        if isinstance(answer, Exception):
+            raise self._translated(answer) from None
+        return answer
+
+    def _translated(self, error: Exception) -> Exception:
+        """DSPy's error as what it means for the next question."""
+        said = self._clean(error)
+        match error:
+            case exceptions.LMAuthError() if error.status == 403:
+                return ForbiddenError(f"refuses: {said}; see to {_KEYS[self._backend.kind]}")
+            case exceptions.LMAuthError():
+                return StopError(f"refuses the key: {said}; see to {_KEYS[self._backend.kind]}")
+            case exceptions.LMBillingError():
+                return StopError(f"its quota is spent: {said}")
+            case exceptions.LMUnsupportedModelError() | exceptions.LMConfigurationError():
+                return StopError(f"{said}; see to DSPY_MODEL and DSPY_API_BASE")
+            case exceptions.LMRateLimitError():
+                return LimitedError(said, _wait_s(error))
+            # Anthropic's ways to say that the model does not exist, and that nobody paid.
+            case exceptions.LMInvalidRequestError() if error.status == 404:
+                return StopError(f"{said}; see to DSPY_MODEL and DSPY_API_BASE")
+            case exceptions.LMInvalidRequestError() if "credit balance" in error.message:
+                return StopError(f"its quota is spent: {said}")
+            case exceptions.LMInvalidRequestError() | exceptions.LMUnsupportedFeatureError():
+                return PermanentError(f"the model does not take the question: {said}")
+            case exceptions.LMUnexpectedError():  # a body that is JSON and no answer
+                return NonsenseError(f"not an answer: {said}")
+            case exceptions.AdapterParseError():
+                return NonsenseError(f"not what was asked for: {error.lm_response!r}")
+            case exceptions.LMError():
+                return FailingError(said)
+        return error
+
+    def _clean(self, error: Exception) -> str:
+        """One line of an error, without keys: some servers and clients quote them."""
+        status = getattr(error, "status", None)
+        text = _ADVICE.sub("", str(getattr(error, "message", "") or error)).strip(" .;:-")
+        if self._backend.key:
+            text = text.replace(self._backend.key, "***")
+        text = one_line(ValueError(_MASKED.sub("***", text) or type(error).__name__), _SHOWN)
+        return f"status {status}: {text}" if status else text
 
 
-def _valid(signature: type[dspy.Signature], prediction: dspy.Prediction) -> dict[str, Any]:
-    """The answer's fields; DSPy sees to their types, but not to the bounds declared for them."""
-    fields: dict[str, Any] = {n: (f.annotation, f) for n, f in signature.output_fields.items()}
-    answer = {name: getattr(prediction, name, None) for name in fields}
-    try:
-        return pydantic.create_model("Answer", **fields).model_validate(answer).model_dump()
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        said = one_line(ValueError(str(first["input"])), _SHOWN)
-        where = ".".join(map(str, first["loc"]))
-        raise NonsenseError(f"not what was asked for: {where} {said!r}, {first['msg']}") from None
+class _Engine:
+    """DSPy's own engine, with what every answer took told before anybody reads it."""
 
-
-class _Charged(dspy.LM):
-    """An LM that tells what each answer took, and keeps no history of prompts in memory."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, backend: Backend, timeout_s: float) -> None:
         self.here = threading.local()
+        providers: tuple[lm15.ProviderDefinition, ...] = ()
+        self.model = backend.model
+        if backend.kind == "portkey":
+            headers = (("x-portkey-api-key", backend.key or ""),)
+            access = lm15.AccessPolicy("portkey", base_url=backend.url, headers=headers)
+            providers = (lm15.ProviderDefinition.chat(access, compat=lm15.OpenAIChatCompat()),)
+            self.model = f"portkey/{backend.model}"
+        probe = lm15_engine.LM15Engine(lm15.RouterConfig(env={}, providers=providers))
+        try:
+            self.resolution = probe.resolve(self.model)
+        except lm15.LM15Error:
+            if backend.url is None:
+                raise
+            # A name of its own, such as Qwen/Qwen3-8B: an address means OpenAI's format.
+            self.model = f"openai/{backend.model}"
+            self.resolution = probe.resolve(self.model)
+        provider = self.resolution.provider
+        config: dict[str, Any] = {"providers": providers}
+        if backend.url:
+            config["base_urls"] = {provider: backend.url}
+        if backend.key or backend.url:  # a server of one's own gets nobody else's key
+            config["api_keys"] = {provider: backend.key or "none"}
+        timeouts = lm15_engine.timeouts_for(timeout_s)
+        self._inner = lm15_engine.LM15Engine(lm15.RouterConfig(timeouts=timeouts, **config))
 
-    def update_history(self, entry: dict[str, Any]) -> None:
-        usage, now = entry["usage"] or {}, time.monotonic()
-        details = usage.get("prompt_tokens_details") or {}
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        try:
+            response = self._inner.complete(request)
+        except lm15.LM15Error:
+            raise
+        except Exception:
+            # An answer that DSPy stumbles over is paid for, and nobody knows how much.
+            self.here.charge(Usage(seconds=time.monotonic() - self.here.since, is_told=False))
+            raise
+        provider, now = self.resolution.provider, time.monotonic()
+        dollars, _ = costs.estimate_cost(
+            response, provider=provider, requested_model=self.resolution.model, request=request
+        )
+        used = response.usage
+        cached, written = used.cache_read_tokens or 0, used.cache_write_tokens or 0
+        # Anthropic counts what it has in its cache beside the input, others within it.
+        beside = cached + written if "anthropic" in provider else 0
+        is_told = used.input_tokens is not None and used.output_tokens is not None
         took = Usage(
-            input_tokens=usage.get("prompt_tokens") or 0,
-            cached_tokens=details.get("cached_tokens") or 0,
-            output_tokens=usage.get("completion_tokens") or 0,
-            dollars=entry["cost"],
+            input_tokens=(used.input_tokens or 0) + beside,
+            cached_tokens=cached,
+            output_tokens=used.output_tokens or 0,
+            dollars=dollars if is_told else None,
             seconds=now - self.here.since,
+            is_told=is_told,
         )
         self.here.since = now
-        self.here.ends.append(getattr(entry["response"], "finish_reason", None))
+        self.here.ends.append(response.finish_reason)
         self.here.charge(took)
+        return response
 
 
-def _lm(backend: Backend, temperature: float, **options: Any) -> _Charged:
-    """The LM of a backend; models that take no temperature are given none."""
-    # DSPy's other engine fetches, logs and retries by itself.
-    options |= {"engine": "lm15", "num_retries": 0, "cache": False}
-    if backend.url:
-        options["api_base"] = backend.url
-    if backend.key or backend.url:  # a server of one's own has no key, and gets nobody else's
-        options["api_key"] = backend.key or "none"
+class _LM(dspy.LM):
+    """An LM with an engine of ours, that keeps no prompts in memory."""
+
+    def __init__(self, able: dspy.LM, *arguments: Any, **options: Any) -> None:
+        self._able = able
+        super().__init__(*arguments, **options)
+
+    @property
+    def supports_response_schema(self) -> bool:
+        return self._able.supports_response_schema
+
+    @property
+    def supported_params(self) -> set[str]:
+        return self._able.supported_params
+
+    def update_history(self, entry: dict[str, Any]) -> None:
+        pass
+
+
+def _lm(engine: _Engine, temperature: float, max_tokens: int) -> _LM:
+    """The LM of an engine; models that take no temperature are given none."""
+    # What a gateway can do is what the model behind it can, which its name may tell.
+    able = dspy.LM(engine.model.replace("portkey/", "openai/", 1), engine="lm15")
+    options = {"max_tokens": max_tokens, "engine": engine, "num_retries": 0, "cache": False}
     try:
-        model = _routed(backend)
+        return _LM(able, engine.model, temperature=temperature, **options)
+    except exceptions.LMConfigurationError:
+        return _LM(able, engine.model, temperature=None, **options)
+
+
+class _Strict(dspy.JSONAdapter):
+    """Takes one JSON object, maybe between fences, whose fields have the declared types.
+
+    What open models think aloud comes before it and counts for nothing.
+    """
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        text = _THOUGHT.sub("", completion or "").strip()
+        fields: dict[str, Any] = {n: (f.annotation, f) for n, f in signature.output_fields.items()}
+        shape = pydantic.create_model("Answer", **fields)
         try:
-            lm = _Charged(model, temperature=temperature, **options)
-        except exceptions.LMConfigurationError:
-            lm = _Charged(model, temperature=None, **options)
-        backend_selection.select_backend(lm)
-    except (exceptions.DSPyError, lm15.LM15Error, ValueError) as error:
-        raise StopError(f"model {backend.model} cannot be used: {one_line(error)}") from None
-    return lm
+            found = json.loads(fenced[1] if (fenced := _FENCED.match(text)) else text)
+            if not isinstance(found, dict):
+                raise ValueError("no JSON object")
+            # True would pass as 1.0.
+            if wrong := [n for n in fields if isinstance(found.get(n), bool)]:
+                raise ValueError(f"{wrong[0]} is {found[wrong[0]]}")
+            return shape.model_validate(found).model_dump()
+        except (ValueError, RecursionError) as error:
+            said = one_line(ValueError(text), _SHOWN)
+            where = f"{_where(error)}: {said}"
+            raise exceptions.AdapterParseError("JSONAdapter", signature, where) from None  # pyright: ignore[reportArgumentType] -- the class, as DSPy itself passes
 
 
-def _routed(backend: Backend) -> str:
-    """The model's name as DSPy routes it."""
-    if backend.kind == "portkey":
-        access = lm15.AccessPolicy(
-            "portkey",
-            base_url=backend.url,
-            headers=(("x-portkey-api-key", backend.key or ""),),
-        )
-        definition = lm15.ProviderDefinition.chat(access, compat=lm15.OpenAIChatCompat())
-        lm15.register_provider(definition, replace=True)
-        return f"portkey/{backend.model}"
-    if backend.url is None:
-        return backend.model
-    try:
-        probe = dspy.LM(backend.model, engine="lm15")
-        backend_selection.select_backend(probe)
-    except (exceptions.DSPyError, lm15.LM15Error, ValueError):
-        # A name of its own, such as Qwen/Qwen3-8B: whoever gives an address means OpenAI's format.
-        return f"openai/{backend.model}"
-    return backend.model
+def _where(error: Exception) -> str:
+    if isinstance(error, pydantic.ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}, {first['msg']}"
+    return one_line(error, _SHOWN)
 
 
 def _harmless(value: Any) -> Any:
-    """Text that can be sent and does not end its field."""
+    """Text that can be sent and neither begins nor ends a field."""
     if not isinstance(value, str):
         return value
     sendable = value.encode("utf-8", "replace").decode("utf-8")
-    return _MARKER.sub(lambda match: match[0].replace("##", "#"), sendable)
+    return _CLOSING.sub(r"\1 ", _OPENING.sub("[ ", sendable))
 
 
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """DSPy's errors as what they mean for the next question; their texts may quote prompts."""
+def _wait_s(error: exceptions.LMRateLimitError) -> float | None:
+    """When a limit ends: as the answer says, else by the first reset that its headers name."""
+    if error.retry_after is not None:
+        return error.retry_after
+    headers: Mapping[str, Sequence[str]] = getattr(error, "rate_limit_headers", None) or {}
+    resets = [_seconds(value) for n, values in headers.items() if "reset" in n for value in values]
+    return min((seconds for seconds in resets if seconds is not None), default=None)
+
+
+def _seconds(text: str) -> float | None:
+    """`6m0s`, `20ms`, a number of seconds, or a time in ISO 8601."""
+    match = _DURATION.fullmatch(text)
+    if text and match:
+        hours, minutes, seconds, thousandths = (float(part or 0) for part in match.groups())
+        return hours * 3600 + minutes * 60 + seconds + thousandths / 1000
     try:
-        yield
-    except (exceptions.LMAuthError, exceptions.LMBillingError) as error:
-        raise StopError(f"refuses the key or its quota is spent: {_said(error)}") from None
-    except (
-        exceptions.LMUnsupportedModelError,
-        exceptions.LMConfigurationError,
-        exceptions.LMUnsupportedFeatureError,
-    ) as error:
-        raise StopError(_said(error)) from None
-    except exceptions.LMRateLimitError as error:
-        raise LimitedError(_said(error), error.retry_after) from None
-    except exceptions.LMInvalidRequestError as error:
-        # Anthropic's ways to say that the model does not exist, and that nobody paid.
-        if error.status == 404 or "credit balance" in error.message:
-            raise StopError(_said(error)) from None
-        raise PermanentError(f"the model refuses the question: {_said(error)}") from None
-    except exceptions.AdapterParseError as error:
-        said = one_line(ValueError(str(error.lm_response)), _SHOWN)
-        raise NonsenseError(f"not what was asked for: {said!r}") from None
-    except exceptions.LMError as error:
-        raise FailingError(_said(error)) from None
-
-
-def _said(error: exceptions.DSPyError) -> str:
-    status = f"status {error.status}: " if error.status else ""
-    return status + one_line(ValueError(error.message or type(error).__name__), _SHOWN)
+        return min(float(text), 86_400.0)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+    return max(0.0, (moment - datetime.datetime.now(datetime.UTC)).total_seconds())

@@ -135,10 +135,10 @@ def test_what_a_model_cannot_answer_stays_unjudged_and_is_asked_again(bench: Ben
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (models_faults.unauthorized(), "refuses the key or its quota is spent: status 401"),
-        (models_faults.no_quota(), "refuses the key or its quota is spent: status 429"),
+        (models_faults.unauthorized(), "refuses the key: status 401"),
+        (models_faults.no_quota(), "its quota is spent: status 429"),
         (models_faults.unknown_model(), "does not exist"),
-        (models_faults.server_error(), "does not answer"),
+        (models_faults.server_error(), "nothing was asked yet"),
     ],
 )
 def test_a_model_that_does_not_answer_is_one_line_and_nothing_is_lost(
@@ -154,6 +154,16 @@ def test_a_model_that_does_not_answer_is_one_line_and_nothing_is_lost(
     assert bench.ledger.failures() == []
     shown = samples.fc_data(bench.home, *_JUDGE, "--dry-run", "--offline-source", bench.source)
     assert f"interrupted, {_COUNT} of {_COUNT} items left" in shown.stdout
+
+
+def test_a_wrong_key_is_known_before_a_month_is_scraped(tmp_path: Path) -> None:
+    with Models(_says, tokens=()) as fake:
+        bench = Bench(tmp_path / "home", fake)
+        bench.home.mkdir()
+        done = bench.run(*_RANGE, *(f"--stage={n}" for n in (1, 2, 3)))
+        assert (done.returncode, len(fake.requests)) == (1, 1)
+        assert "see to DSPY_API_KEY" in done.stderr
+        assert samples.tables(bench.home) == {}
 
 
 def test_a_quota_spent_in_the_middle_leaves_the_rest_for_resume(bench: Bench) -> None:
@@ -193,7 +203,7 @@ def test_rules_do_not_overwrite_what_a_model_said(bench: Bench) -> None:
     for arguments in (_JUDGE, (*_JUDGE, "--force"), (*_JUDGE, "--resume")):
         done = samples.fc_data(bench.home, *arguments, "--offline-source", bench.source)
         assert done.returncode == 1
-        assert "was made with openai/gpt-4o-mini; judge/1; set its model again" in done.stderr
+        assert "last made with openai/gpt-4o-mini; judge/1; set its model again" in done.stderr
     assert bench.verdicts() == before
     assert bench.run(*_JUDGE, "--resume", DSPY_MODEL="openai/gpt-4o").returncode == 0
     names = collections.Counter(row["classifier"] for row in bench.verdicts().values())

@@ -26,11 +26,13 @@ class Report:
     """Counts over the labelled pull requests that are in the warehouse.
 
     The pre-filter lets pass (`passed`), the classifier says yes to some of those (`found`), both
-    split by label. `misjudged` are (key, label, what went wrong).
+    split by label. What passed and is not judged yet (`unjudged`, `positives_unjudged` of them)
+    counts for the pre-filter alone. `misjudged` are (key, label, what went wrong).
     """
 
     unknown: int = 0
     unjudged: int = 0
+    positives_unjudged: int = 0
     positives: int = 0
     negatives: int = 0
     positives_passed: int = 0
@@ -59,12 +61,16 @@ class Report:
     @property
     def recall(self) -> float | None:
         """Of both together: what the pre-filter drops is not found."""
-        return _share(self.positives_found, self.positives)
+        return _share(self.positives_found, self._judged)
 
     @property
     def f1(self) -> float | None:
-        wrong = self.positives - self.positives_found + self.negatives_found
+        wrong = self._judged - self.positives_found + self.negatives_found
         return _share(2 * self.positives_found, 2 * self.positives_found + wrong)
+
+    @property
+    def _judged(self) -> int:
+        return self.positives - self.positives_unjudged
 
 
 def read_labels(path: Path) -> list[Label]:
@@ -82,10 +88,14 @@ def read_labels(path: Path) -> list[Label]:
         lacking = [name for name in _COLUMNS if not row.get(name)]
         if lacking:
             raise UsageError(f"{path}, line {number}: no {', '.join(lacking)}")
-        said = _TRUE.get(row["is_performance_commit"].lower())
+        said = _TRUE.get(row["is_performance_commit"].strip().lower())
         if said is None:
             raise UsageError(f"{path}, line {number}: is_performance_commit is True or False")
-        key = f"{row['repo_name']}#{row['pr_number']}".lower()
+        if not row["pr_number"].strip().isdecimal():
+            raise UsageError(f"{path}, line {number}: pr_number is no number")
+        key = f"{row['repo_name'].strip()}#{int(row['pr_number'])}".lower()
+        if key in labels and labels[key].is_performance != said:
+            raise UsageError(f"{path}, line {number}: {key} is labelled otherwise above")
         labels[key] = Label(key, said, row.get("category") or "")
     if not labels:
         raise UsageError(f"{path} has no labels")
@@ -97,10 +107,7 @@ def evaluate(
     pull_requests: Iterable[Mapping[str, Any]],
     verdicts: Iterable[Mapping[str, Any]],
 ) -> Report:
-    """Compare labels to rows of `pull_requests` and `pr_classifications`.
-
-    A pull request that passed and has no verdict is unjudged, and counts for nothing else.
-    """
+    """Compare labels to rows of `pull_requests` and `pr_classifications`."""
     known = {_key(row): row for row in pull_requests}
     judged = {_key(row): row for row in verdicts}
     report = Report()
@@ -108,8 +115,6 @@ def evaluate(
         row, verdict = known.get(label.key), judged.get(label.key)
         if row is None:
             report.unknown += 1
-        elif row["passes_prefilter"] and verdict is None:
-            report.unjudged += 1
         else:
             _count(report, label, row, verdict)
     return report
@@ -130,6 +135,10 @@ def _count(
         report.negatives += 1
         report.negatives_passed += passed
         report.negatives_found += found
+    if passed and verdict is None:
+        report.unjudged += 1
+        report.positives_unjudged += label.is_performance
+        return
     if verdict:
         report.classifiers.add(verdict["classifier"])
     if found != label.is_performance:

@@ -12,7 +12,7 @@ import dspy
 from fc_assets.pr_classifications import diffs
 from fc_assets.pr_classifications.rules import Verdict
 from fc_assets.pull_requests import prefilter
-from fc_assets.texts import storable
+from fc_assets.texts import printable, storable
 from fc_resources.llm import Llm
 
 _STAGE = "pr_classifications"
@@ -57,7 +57,9 @@ class PerfClassifier(dspy.Signature):
     labels: str = dspy.InputField()
     files: str = dspy.InputField(desc="changed files with lines added and removed")
     diff: str = dspy.InputField(desc="may lack hunks, of which it tells at its end")
-    reasoning: str = dspy.OutputField(desc="what in the change decides, in at most five sentences")
+    reasoning: str = dspy.OutputField(
+        desc="what in the change decides, in at most five sentences", min_length=1
+    )
     verdict: Literal["YES", "NO"] = dspy.OutputField()
     confidence: float = dspy.OutputField(desc="probability of the verdict", ge=0, le=1)
 
@@ -81,7 +83,9 @@ class ClassifyJudge(dspy.Signature):
     body: str = dspy.InputField()
     files: str = dspy.InputField(desc="changed files with lines added and removed")
     diff: str = dspy.InputField(desc="may lack hunks, of which it tells at its end")
-    reasoning: str = dspy.OutputField(desc="what in the change decides, in at most three sentences")
+    reasoning: str = dspy.OutputField(
+        desc="what in the change decides, in at most three sentences", min_length=1
+    )
     category: Category = dspy.OutputField()
     difficulty: Literal["easy", "medium", "hard"] = dspy.OutputField()
 
@@ -125,4 +129,4 @@ def _number(lines: int | None) -> str:
 
 
 def _text(answer: str) -> str:
-    return storable(answer)[:_REASONING_CHARACTERS]
+    return printable(storable(answer))[:_REASONING_CHARACTERS]

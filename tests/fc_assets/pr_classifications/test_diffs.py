@@ -65,11 +65,38 @@ def test_a_name_with_blanks() -> None:
 
 
 @pytest.mark.parametrize("tokens", [1, 50, 1000])
-def test_thousands_of_files_do_not_fill_it(tokens: int) -> None:
-    patch = "".join(_file(f"f{n}.py", 1) for n in range(5000))
+@pytest.mark.parametrize("path", ["f{}.py", "long/" * 800 + "f{}.py"])
+def test_thousands_of_files_do_not_fill_it(tokens: int, path: str) -> None:
+    patch = "".join(_file(path.format(n), 1) for n in range(500))
     short = diffs.shortened(patch, tokens, _is_core)
-    assert len(short) < tokens * 4 + 100 * (1 + tokens // 100) + 100
+    assert len(short) < tokens * 4 + 400
     assert "more files" in short
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("git", [True, False])
+def test_diffs_of_other_programs_are_read_too(ends: str, git: bool) -> None:
+    docs, own = _file("docs/a.md", 90), _file("lib/a.py", 2)
+    if not git:
+        docs, own = (text.partition("index 1..2 100644\n")[2] for text in (docs, own))
+    patch = (docs + own).replace("\n", ends)
+    short = diffs.shortened(patch, 400, _is_core)
+    assert short.startswith(own.replace("\n", ends))
+    assert "hunks of docs/a.md left out" in short
+
+
+def test_what_stands_before_the_first_file_is_not_lost() -> None:
+    patch = "From 1 Mon\nSubject: faster\n\n" + _file("lib/a.py", 1) + _file("docs/a.md", 90)
+    short = diffs.shortened(patch, 400, _is_core)
+    assert short.startswith(_file("lib/a.py", 1))
+    assert "Subject: faster" in short
+
+
+def test_a_quoted_name_is_that_of_a_core_file() -> None:
+    own = _file("lib/a.py", 1).replace("a/lib/a.py b/lib/a.py", '"a/lib/\\303\\251.py" X')
+    own = own.replace("b/lib/a.py", '"b/lib/\\303\\251.py"')
+    short = diffs.shortened(_file("docs/a.md", 90) + own, 400, _is_core)
+    assert short.startswith(own)
 
 
 @given(st.text(max_size=300), st.integers(0, 60))

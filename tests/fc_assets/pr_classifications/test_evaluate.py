@@ -45,9 +45,9 @@ def _report() -> evaluate.Report:
 
 def test_counts_and_shares() -> None:
     report = _report()
-    assert (report.positives, report.negatives) == (4, 3)
+    assert (report.positives, report.negatives) == (5, 3)
     assert (report.unknown, report.unjudged) == (1, 1)
-    assert report.prefilter_recall == 3 / 4
+    assert report.prefilter_recall == 4 / 5  # what is not judged yet has passed
     assert report.prefilter_dropped == 1 / 3
     assert report.precision == 2 / 3
     assert report.recall == 2 / 4
@@ -75,9 +75,9 @@ def test_nothing_judged_has_no_shares() -> None:
 def test_labels_are_read_once_each_and_by_name(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(
-        "\ufeffpr_number,repo_name,is_performance_commit,category\n1,O/r,True,x\n1,o/R,False,\n"
+        "\ufeffpr_number,repo_name,is_performance_commit,category\n1,O/r,True,x\n1,o/R, true ,\n"
     )
-    assert evaluate.read_labels(path) == [Label("o/r#1", False, "")]
+    assert evaluate.read_labels(path) == [Label("o/r#1", True, "")]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,11 @@ def test_labels_are_read_once_each_and_by_name(tmp_path: Path) -> None:
         ("", "no labels"),
         ("repo_name,pr_number\no/r,1\n", "line 2: no is_performance_commit"),
         ("repo_name,pr_number,is_performance_commit\no/r,1,maybe\n", "line 2: .* True or False"),
+        ("repo_name,pr_number,is_performance_commit\no/r,1.0,True\n", "pr_number is no number"),
+        (
+            "repo_name,pr_number,is_performance_commit\no/r,1,True\nO/r,1,False\n",
+            "line 3: o/r#1 is labelled otherwise above",
+        ),
         (b"\xff\xfe\x00", "cannot be read"),
     ],
 )

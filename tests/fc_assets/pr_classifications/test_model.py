@@ -53,10 +53,12 @@ def _yes(request: Request) -> models.Said:
 
 class Bench:
     def __init__(self, fake: Models, ledger: Ledger) -> None:
-        self.fake = fake
-        backend = Backend("dspy", "openai/gpt-4o-mini", _KEY, fake.url + "/v1")
-        self.llm = Llm(backend, ledger, backoff_s=0.01)
-        self.ledger = ledger
+        self.fake, self.ledger = fake, ledger
+        self.llm = self.another_run()
+
+    def another_run(self) -> Llm:
+        backend = Backend("dspy", "openai/gpt-4o-mini", _KEY, self.fake.url + "/v1")
+        return Llm(backend, self.ledger, backoff_s=0.01)
 
     def judge(self, fresh: bool = False, **changes: Any) -> dict[str, Any]:
         by = classifier(self.llm.name)
@@ -104,9 +106,12 @@ def test_a_yes_without_a_category_is_no_verdict_and_not_paid_for_again(bench: Be
     with pytest.raises(PermanentError):
         bench.judge()
     assert len(bench.asked()) == 3
+    bench.llm = bench.another_run()
     assert bench.judge()["category"] == "cache_and_reuse"
     assert len(bench.asked()) == 4
+    bench.llm = bench.another_run()
     bench.judge(fresh=True)
+    bench.judge(fresh=True)  # the same run, again month by month
     assert len(bench.asked()) == 6
 
 
@@ -125,12 +130,12 @@ def test_a_pull_request_without_a_diff_can_be_judged(bench: Bench) -> None:
 
 
 def test_what_the_model_writes_can_be_stored(bench: Bench) -> None:
-    long = {"reasoning": "it\0 is \ud800" + "x" * 100_000}
+    long = {"reasoning": "it\0 is \x1b[31m" + "x" * 100_000}
     bench.llm.check()
     bench.fake.fault(models_faults.changed(lambda answer: {**answer, **long}), times=2)
     row = bench.judge()
     for name in ("reasoning", "category_reasoning"):
-        assert row[name].startswith("it\ufffd is ")
+        assert row[name].startswith("it\ufffd is \ufffd[31m")
         assert len(row[name]) <= 4000
 
 
