@@ -194,7 +194,10 @@ PR_CLASSIFICATIONS = Table(
         Column("difficulty", pa.string(), "`easy`, `medium`, `hard`; null unless performance."),
         Column("confidence", pa.float64(), "From 0 to 1, as the classifier states it.", True),
         Column("reasoning", pa.string(), "What the verdict rests on.", True),
-        Column("classifier", pa.string(), "Who judged, with version: `rules/1`.", True),
+        Column("category_reasoning", pa.string(), "What the category rests on, if a model judged."),
+        Column(
+            "classifier", pa.string(), "Who judged, with version: `rules/1`, or the model.", True
+        ),
     ),
     PULL_REQUESTS,
     {name: name for name in _PR},
@@ -235,7 +238,12 @@ PACKAGES = Table(
             pa.string(),
             "`cutoff` if there are pins only without one or with `exempt`, `always` if never.",
         ),
-        Column("attempts", _TEXTS, "Pythons and cutoffs in the order tried, and outcomes.", True),
+        Column("attempts", _TEXTS, "Builds, Pythons and cutoffs as tried, and outcomes.", True),
+        Column(
+            "built_with",
+            pa.string(),
+            "Minor version a build told the dependencies with; null if files told them.",
+        ),
         Column("notes", _TEXTS, "Yanked pins, and newer releases without a fitting wheel.", True),
         Column(
             "inputs",
@@ -245,11 +253,27 @@ PACKAGES = Table(
         Column("resolver", pa.string(), "Version of the rules.", True),
         Column("uv_version", pa.string(), "Version of uv.", True),
         Column("resolved_at", _TIME, "When it was resolved.", True),
-        Column("log", pa.string(), "What uv said.", True, bulky=True),
+        Column("log", pa.string(), "What uv and builds said.", True, bulky=True),
     ),
     PR_CLASSIFICATIONS,
     {"owner": "owner", "repo": "repo", "sha": "merge_commit_sha"},
 )
+
+_COMMENT = pa.struct([("author", pa.string()), ("created_at", _TIME), ("body", pa.string())])
+_ISSUE = pa.struct(
+    [
+        ("repository", pa.string()),  # owner/name
+        ("number", pa.int64()),
+        ("depth", pa.int64()),  # 1 if the pull request names it, 2 if such an issue does
+        ("title", pa.string()),
+        ("body", pa.string()),
+        ("author", pa.string()),  # user_1, the same in all texts of the row
+        ("created_at", _TIME),
+        ("comments", pa.list_(_COMMENT)),
+    ]
+)
+_LEAK = pa.struct([("kind", pa.string()), ("what", pa.string())])
+_CUT = pa.struct([*_LEAK, ("text", pa.string())])
 
 CANDIDATE_PRS = Table(
     "candidate_prs",
@@ -261,11 +285,53 @@ CANDIDATE_PRS = Table(
         Column("merged_at", _TIME, "When it was merged.", True),
         Column("merge_commit_sha", pa.string(), "The commit that brought it in.", True),
         Column(
-            "linked_issues", pa.list_(pa.int64()), "Numbers of linked issues that were used.", True
+            "linked_issues",
+            pa.list_(pa.int64()),
+            "Numbers of the issues that were used; see `issues` for their repositories.",
+            True,
         ),
-        Column("observations", pa.string(), "The problem as reported; null if none.", bulky=True),
         Column(
-            "solution", pa.string(), "What tells the solution; never shown to a solver.", bulky=True
+            "issues",
+            pa.list_(_ISSUE),
+            "Linked issues as they were before the merge, without names of people.",
+            bulky=True,
+        ),
+        Column("left_out", _TEXTS, "What of linked issues was not used, and why.", bulky=True),
+        Column(
+            "initial_observations",
+            pa.string(),
+            "What was observed, as extracted; null if nothing.",
+            bulky=True,
+        ),
+        Column(
+            "triage",
+            pa.string(),
+            "What looking for the cause brought, as extracted; null if nothing.",
+            bulky=True,
+        ),
+        Column(
+            "solution_overview",
+            pa.string(),
+            "How it was solved, as extracted; never shown to a solver.",
+            bulky=True,
+        ),
+        Column(
+            "solution_observations",
+            pa.string(),
+            "What the solution brought, as extracted; never shown to a solver.",
+            bulky=True,
+        ),
+        Column(
+            "observations",
+            pa.string(),
+            "The problem side as shown, without what leaked; null if none.",
+            bulky=True,
+        ),
+        Column(
+            "solution",
+            pa.string(),
+            "All that tells the solution and that the problem was compared to; never shown.",
+            bulky=True,
         ),
         Column(
             "statement",
@@ -276,8 +342,27 @@ CANDIDATE_PRS = Table(
         Column(
             "leak_suspected", pa.bool_(), "Whether the statement seems to tell the solution.", True
         ),
+        Column(
+            "leaks",
+            pa.list_(_LEAK),
+            "Evidence of that: `identifier`, `sentence`, `figure` or `link`, and which.",
+            bulky=True,
+        ),
+        Column("cut", pa.list_(_CUT), "Parts left out of the problem, and why.", bulky=True),
         Column("reason", pa.string(), "Why there is no statement, or what seems to leak."),
-        Column("extractor", pa.string(), "Who extracted, with version: `rules/1`.", True),
+        Column("extractor", pa.string(), "Who extracted, with version: `rules/2`.", True),
+        Column(
+            "rendering",
+            pa.string(),
+            "Versions of the search for issues, the leak check and the template.",
+        ),
+        Column(
+            "unknown",
+            pa.string(),
+            "What could not be found out about linked issues; tried again by the next run.",
+        ),
+        Column("asked", pa.string(), "SHA-256 of what decided which issues were asked for."),
+        Column("inputs", pa.string(), "SHA-256 of what was extracted from, and by whom."),
     ),
     PR_CLASSIFICATIONS,
     {name: name for name in _PR},
@@ -286,6 +371,13 @@ CANDIDATE_PRS = Table(
 _CHECK = pa.struct([("check", pa.string()), ("outcome", pa.string()), ("evidence", pa.string())])
 _SCRIPT = pa.struct([("name", pa.string()), ("content", pa.string())])
 _BENCHMARK = pa.struct([("benchmark", pa.string()), ("seconds", pa.float64())])
+_SPEEDUP = pa.struct(
+    [
+        ("benchmark", pa.string()),
+        *((name, pa.float64()) for name in ("base_s", "patched_s", "ratio")),
+        *((name, pa.float64()) for name in ("ci_low", "ci_high", "p")),
+    ]
+)
 
 CANDIDATE_CONTAINERS = Table(
     "candidate_containers",
@@ -312,6 +404,26 @@ CANDIDATE_CONTAINERS = Table(
             bulky=True,
         ),
         Column("seconds", pa.float64(), "Wall time of building and checking.", True),
+        Column(
+            "verdict",
+            pa.string(),
+            "Whether the solution is `faster`, `not_faster` or `unknown`; null if not measured.",
+        ),
+        Column("verdict_reason", pa.string(), "Why the verdict is unknown."),
+        Column("benchmarks_run", pa.int64(), "Benchmarks with a time in every round."),
+        Column("improved", pa.int64(), "Of those, significantly faster with the solution."),
+        Column("regressed", pa.int64(), "Of those, significantly slower with the solution."),
+        Column("rounds", pa.int64(), "Rounds measured at the base commit, and as many after."),
+        Column("speedup", pa.float64(), "Geometric mean of base by solution time, of all run."),
+        Column("speedup_low", pa.float64(), "Lower end of its 95 % confidence interval."),
+        Column("speedup_high", pa.float64(), "Upper end of its 95 % confidence interval."),
+        Column("best_benchmark", pa.string(), "The benchmark that gained most."),
+        Column("best", pa.float64(), "Its base by solution time."),
+        Column("best_low", pa.float64(), "Lower end of its interval: 95 % for all run at once."),
+        Column("best_high", pa.float64(), "Upper end of its interval."),
+        Column("best_p", pa.float64(), "Its p, Mann-Whitney U corrected by Holm for all run."),
+        Column("machine", pa.string(), "Processor of the machine that measured."),
+        Column("speedups", pa.list_(_SPEEDUP), "Each benchmark run.", bulky=True),
     ),
     CANDIDATE_PRS,
     {name: name for name in _PR},

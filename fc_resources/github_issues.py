@@ -23,8 +23,10 @@ _TOGETHER = 20
 _COMMENTS = 100
 _ISSUE = f"""
 fragment issue on Issue {{
-    __typename title body createdAt author {{ login }}
-    comments(first: {_COMMENTS}) {{ nodes {{ author {{ login }} createdAt body }} }}
+    __typename title body createdAt lastEditedAt author {{ login }}
+    comments(first: {_COMMENTS}) {{
+        totalCount nodes {{ author {{ login }} createdAt lastEditedAt body }}
+    }}
 }}
 """
 
@@ -36,6 +38,9 @@ async def issues(
     github: GitHub, references: Sequence[Reference]
 ) -> dict[Reference, dict[str, Any] | FcError | None]:
     """Issues by reference: as an offline source has them, None for what is no issue.
+
+    Beyond that, `edited_at` is when a text was last changed (None: never), and `comment_count`
+    how many comments there are; the first 100 come along.
 
     An error stands for what could not be found out. Raises `UnavailableError` when asking on is
     useless.
@@ -85,8 +90,15 @@ def _issue(
         "body": node["body"],
         "author": _login(node),
         "created_at": node["createdAt"],
+        "edited_at": node.get("lastEditedAt"),
+        "comment_count": node["comments"].get("totalCount"),
         "comments": [
-            {"author": _login(c), "created_at": c["createdAt"], "body": c["body"]}
+            {
+                "author": _login(c),
+                "created_at": c["createdAt"],
+                "edited_at": c.get("lastEditedAt"),
+                "body": c["body"],
+            }
             for c in node["comments"].get("nodes") or []
             if is_map(c, createdAt=str, body=str)
         ],

@@ -8,7 +8,7 @@ import os
 import re
 import urllib.parse
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import pydantic
 import pydantic_settings
@@ -32,7 +32,7 @@ class Settings(pydantic_settings.BaseSettings):
     """Settings of one home folder; names are the environment variables in lower case."""
 
     model_config = pydantic_settings.SettingsConfigDict(
-        env_file="tokens.env", extra="ignore", env_ignore_empty=True
+        env_file="tokens.env", extra="ignore", env_ignore_empty=True, allow_inf_nan=False
     )
 
     fc_home: Path = Path(".fc")
@@ -43,13 +43,13 @@ class Settings(pydantic_settings.BaseSettings):
     fc_github_max_wait_s: float = pydantic.Field(3900, ge=0)
     portkey_api_key: pydantic.SecretStr | None = None
     anthropic_api_key: pydantic.SecretStr | None = None
-    dspy_model: str | None = pydantic.Field(None, pattern=r"^[\w@./:+-]+$")
+    dspy_model: str | None = pydantic.Field(None, pattern=r"^[\w@][\w@./:+-]*\w$")
     dspy_api_base: str | None = pydantic.Field(None, pattern=r"^https?://[^\s?#@]+$")
     dspy_api_key: pydantic.SecretStr | None = None
     dspy_max_tokens: int = pydantic.Field(16_000, gt=0)
     dspy_temperature: float = pydantic.Field(0.0, ge=0, le=2)
     fc_llm_budget_usd: float | None = pydantic.Field(None, ge=0)
-    fc_llm_usd_per_mtok: str | None = pydantic.Field(None, pattern=r"^\d+(\.\d+)?,\d+(\.\d+)?$")
+    fc_llm_usd_per_mtok: str | None = None
     fc_llm_timeout_s: float = pydantic.Field(180, gt=0)
     fc_llm_max_wait_s: float = pydantic.Field(900, ge=0)
     fc_llm_concurrent: int = pydantic.Field(8, ge=1)
@@ -64,6 +64,7 @@ class Settings(pydantic_settings.BaseSettings):
     fc_free_gb: float = pydantic.Field(2, ge=0)
     fc_build_timeout_s: float = pydantic.Field(1800, gt=0)
     fc_profile_timeout_s: float = pydantic.Field(1800, gt=0)
+    fc_measure_timeout_s: float = pydantic.Field(1800, ge=0)
     fc_memory: str = pydantic.Field("4g", pattern=r"^\d+[kmg]$")
     fc_cpus: float = pydantic.Field(2, gt=0)
     fc_pids: int = pydantic.Field(1024, gt=0)
@@ -93,7 +94,28 @@ class Settings(pydantic_settings.BaseSettings):
             raise ValueError("has to contain {python}, where the minor version goes, and no other")
         return text
 
-    @pydantic.field_validator("gh_tokens", "portkey_api_key", "anthropic_api_key", "dspy_api_key")
+    @pydantic.field_validator("portkey_api_key", "anthropic_api_key", "dspy_api_key")
+    @classmethod
+    def _a_key(cls, key: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        text = key.get_secret_value().strip() if key else ""
+        if not re.fullmatch(r"[!-~]*", text):
+            raise ValueError("has characters that no key has")
+        return pydantic.SecretStr(text) if text else None
+
+    @pydantic.field_validator("fc_llm_usd_per_mtok")
+    @classmethod
+    def _two_prices(cls, text: str | None) -> str | None:
+        if text and not re.fullmatch(r"\s*\d+(\.\d+)?\s*,\s*\d+(\.\d+)?\s*", text):
+            raise ValueError("is dollars for input, a comma, dollars for output, such as 0.15,0.60")
+        return text
+
+    @pydantic.model_validator(mode="after")
+    def _portkey_has_a_model(self) -> Self:
+        if self.portkey_api_key and not self.dspy_model:
+            raise ValueError("is set; DSPY_MODEL has to name a model, such as @openai/gpt-5-mini")
+        return self
+
+    @pydantic.field_validator("gh_tokens")
     @classmethod
     def _printable(cls, tokens: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
         text = "".join(_words(tokens))
@@ -147,7 +169,7 @@ class Settings(pydantic_settings.BaseSettings):
     def verification(self) -> dict[str, object]:
         """What the outcome of building and checking depends on, besides the candidate."""
         names = ("sandbox", "base_image", "build_timeout_s", "profile_timeout_s", "memory")
-        names += ("cpus", "pids")
+        names += ("cpus", "pids", "measure_timeout_s")
         return {name: getattr(self, f"fc_{name}") for name in names}
 
     @property
@@ -180,7 +202,7 @@ def load() -> Settings:
         return Settings.model_validate({})
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        name = "_".join(map(str, first["loc"])).upper()
+        name = "_".join(map(str, first["loc"])).upper() or "PORTKEY_API_KEY"
         raise UsageError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
     except (UnicodeDecodeError, OSError) as error:
         raise UsageError(f"tokens.env cannot be read: {error}") from None

@@ -2,19 +2,20 @@
 
 import datetime
 import functools
-import importlib.resources
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-import jinja2
 import pyarrow as pa
 
-from fc_assets import materialize, months, work
-from fc_assets.candidate_prs import issues, rules
+from fc_assets import materialize, months, plan, work
+from fc_assets.candidate_prs import candidates, issues, rules, statement
+from fc_assets.candidate_prs.sides import Extractor
 from fc_assets.options import Options
 from fc_assets.tables import CANDIDATE_PRS
+from fc_resources.errors import FcError
 from fc_resources.github import GitHub
+from fc_resources.llm import Llm
 from fc_resources.settings import Settings
 from fc_resources.warehouse import Rows
 
@@ -26,6 +27,7 @@ _TEXT = [
     "patch",
     "merged_at",
     "merge_commit_sha",
+    "events",
 ]
 
 
@@ -49,72 +51,52 @@ def candidate_prs(
     runner: dg.ResourceParam[work.Work],
     settings: dg.ResourceParam[Settings],
     github: dg.ResourceParam[GitHub],
+    llm: dg.ResourceParam[Llm],
     options: dg.ResourceParam[Options],
 ) -> Rows:
     wanted = materialize.wanted(context)
-    find = functools.partial(
-        issues.find, offline=issues.offline(options.source(settings)), github=github
+    extractor = extractor_of(llm, fresh=options.force)
+    offline = issues.offline(options.source(settings))
+    origins = {
+        "issues": work.digest([offline[key] for key in sorted(offline)]),
+        "github": plan.parameters(CANDIDATE_PRS.stage, options, settings)["github"],
+    }
+    found = candidates.items(
+        months.split(pr_classifications, wanted),
+        months.split(pull_requests, wanted),
+        lambda rows, pulls: issues.find(rows, offline, github, pulls),
+        functools.partial(known, runner, force=options.force),
+        extractor.name,
+        origins,
     )
     outcome = materialize.run(
         context,
         runner,
         options,
         CANDIDATE_PRS,
-        items(months.split(pr_classifications, wanted), months.split(pull_requests, wanted), find),
-        functools.partial(state, template=template()),
+        found,
+        functools.partial(candidates.state, extractor=extractor, template=statement.template()),
         settings=settings,
     )
     return outcome.rows[CANDIDATE_PRS.name]
 
 
-def items(
-    classified: Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]],
-    pull_requests: Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]],
-    find: Callable[[Sequence[Mapping[str, Any]]], Sequence[issues.Linked]],
-) -> Iterator[tuple[datetime.date, list[work.Item[Mapping[str, Any]]]]]:
-    """Performance pull requests, each with the issues it refers to."""
-    for (month, verdicts), (_, rows) in zip(classified, pull_requests, strict=True):
-        performance = {work.key_of(row) for row in verdicts if row["is_performance"]}
-        wanted = [row for row in rows if work.key_of(row) in performance]
-        found = []
-        for row, linked in zip(wanted, find(wanted), strict=True):
-            value = {**row, "issues": linked.issues, "unknown": linked.unknown}
-            found.append(work.Item(work.key_of(row), value, work.digest(value, rules.EXTRACTOR)))
-        yield month, found
+def extractor_of(llm: Llm, *, fresh: bool = False) -> Extractor:
+    """The model if one is configured, asked again if `fresh`; else the rules."""
+    if not llm:
+        return rules.Rules()
+    from fc_assets.candidate_prs import model  # DSPy takes a second to import
+
+    return model.Model(llm, fresh=fresh)
 
 
-def template() -> jinja2.Template:
-    """The template of the rendered statement."""
-    text = (
-        importlib.resources.files("fc_assets.candidate_prs")
-        .joinpath("statement.md.jinja")
-        .read_text("utf-8")
-    )
-    # Markdown, not HTML; the values are text of others and are never parsed as templates.
-    return jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined).from_string(text)
-
-
-def state(row: Mapping[str, Any], template: jinja2.Template) -> work.Answer:
-    """The problem side rendered, or the reason why there is none."""
-    found = rules.extract(row["issues"], row["body"], row["merged_at"])
-    statement, leaks, reason = None, [], "no linked issue from before the merge"
-    if found.observations is not None:
-        statement = template.render(repo=row["repo"], observations=found.observations)
-        leaks = rules.leaked_identifiers(statement, row["patch"])
-        reason = f"names only the solution has: {', '.join(leaks)}" if leaks else None
-    copied = ("owner", "repo", "issue_number", "merged_at", "merge_commit_sha")
-    return work.Answer(
-        [
-            {name: row[name] for name in copied}
-            | {
-                "linked_issues": found.used,
-                "observations": found.observations,
-                "solution": found.solution,
-                "statement": statement,
-                "leak_suspected": bool(leaks),
-                "reason": reason,
-                "extractor": rules.EXTRACTOR,
-            }
-        ],
-        unknown=row["unknown"],
-    )
+def known(
+    runner: work.Work, month: datetime.date, *, force: bool = False
+) -> dict[str, Mapping[str, Any]]:
+    """Rows that a month has, by key; with `force` nothing that is known counts."""
+    if force:
+        return {}
+    try:
+        return {work.key_of(row): row for row in runner.rows(CANDIDATE_PRS, month)}
+    except FcError:  # lost, or of another version: computed again
+        return {}

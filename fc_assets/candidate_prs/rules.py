@@ -1,133 +1,163 @@
 """The embedded extractor: by rules, the problem from linked issues, the solution kept apart.
 
-Only the reporter's own words count as problem: others in a thread tend to discuss the fix. What
-the reporter says about one, speed-ups and links to it belong to the solution side as well. The
-pull request's own text is never shown: it describes the solution.
+Of a report its reporter's words count as the problem, of others only what measures or reproduces
+it; who suggests or announces a solution is on the other side. Of the pull request's own
+text only what it marks as the problem counts, and only when no issue tells it.
 """
 
-import dataclasses
-import datetime
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fc_assets.candidate_prs import links
-
-EXTRACTOR = "rules/1"
+from fc_assets import candidate_prs
+from fc_assets.candidate_prs import markdown
+from fc_assets.candidate_prs.sides import Material, Sides
 
 _SOLUTION = re.compile(
-    r"\b(fix(ed|es)? (by|in|with|it)|(we|i|you) (can|could|should|might)|"
-    r"(would|will) (be faster|help|fix|solve)|the fix|a fix|patch|pull request|merged|PR|"
-    r"solution|instead of|replace|switch(ing)? to|rewrit\w+|use an?|using an?|by keeping|"
-    r"by caching)\b"
-    r"|\b\d+(\.\d+)?\s?(x|\u00d7|times)\s(faster|slower)\b",
+    r"\bfix(?:ed|es|ing)? (?:by|in|with|it|this|for)\b|\b(?:the|a|easy|simple|proposed) fix\b"
+    r"|\b(?:we|i|you|one) (?:can|could|should|might|would)\b(?! (?:also |still |not |easily )*"
+    r"(?:reproduce|confirm|see|provide|share|test|try|expect|have thought|like|say|not)\b)"
+    r"|\bwould (?:be (?:faster|quicker|better)|help|fix|solve|avoid|let|make)\b"
+    r"|\b(?:why not|how about|what about|workaround|work-around|my branch|a branch|prototype)\b"
+    r"|\b(?:pull request|PRs?|propos(?:e|al|ed|ing))\b|\b(?:was|is|been|got) merged\b"
+    r"|\b(?:my|this|attached|following) patch\b|\b(?:this|that|it|which) (?:solve[sd]?|fixe[sd])\b"
+    r"|\b(?:a|my|one|possible|simple|better|proposed|obvious) (?:\w+ )?solution\b"
+    r"|\b(?:I|we|you|would|'d) suggest\b|\bsuggest(?:ed|ing) (?:to|that|by|fix|change)\b"
+    # "3 s instead of 1" measures.
+    r"|\binstead of\b(?! (?:~|about |around |just |only )?\d)"
+    r"|\breplac(?:e|ing) .{1,60} (?:with|by)\b"
+    r"|\b(?:should|could|by) switch(?:ing)? to\b|\brewr(?:ite|ote|itten)\w*"
+    r"|\b(?:please |should |could |just |by |now )us(?:e|ing)\b"
+    r"|\bby (?:keeping|cach\w+|avoid\w+|skipp\w+|stor\w+)\b"
+    r"|\bspeed(?:s|ed)? (?:it|this|that|things) up\b"
+    r"|\bmakes? (?:it|this|that|things) (?:much )?faster"
+    r"|\b\d+(?:\.\d+)?\s?(?:x|\u00d7|times)\s(?:faster|quicker|speed)",
     re.IGNORECASE,
 )
-_PULL_REFERENCE = re.compile(r"github\.com/[\w.-]+/[\w.-]+/(pull|commit)/", re.IGNORECASE)
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(\.[\w-]{1,63}){1,8}")
-_MENTION = re.compile(r"(?<![\w`@/.])@([A-Za-z0-9][A-Za-z0-9-]*)(?![\w(.])")
-_HOME = re.compile(r"(/home/|/Users/|[A-Z]:\\Users\\)[^/\\\s\"']+")
-_IDENTIFIER = re.compile(r"\b[A-Za-z_][A-Za-z0-9_]{4,}\b")
-_CODE_SPLIT = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
+#: Speed, time and memory, measured or felt.
+_PERFORMANCE = re.compile(
+    r"slow|fast|quick|perform|speed|time|minute|second|hours?\b|forever|hangs?\b|latenc|memory"
+    r"|quadratic|scal(?:e|es|ing)\b|O\(n|bottleneck"
+    r"|profil|benchmark|overhead|regress|\b\d+(?:\.\d+)? ?(?:s|ms|us|\u00b5s|ns|min|[KMG]i?B)\b",
+    re.IGNORECASE,
+)
+_TRIAGE = re.compile(
+    r"reproduc|confirm|profil|bisect|regress|quadratic|bottleneck|O\(n|benchmark"
+    r"|same (?:\w+ )?(?:problem|issue|here)|time is spent|\bslow|memory|perform|timeit"
+    r"|\b\d+(?:\.\d+)? ?(?:s|ms|us|\u00b5s|ns|sec|seconds|min|minutes|[KMG]i?B)\b",
+    re.IGNORECASE,
+)
+_MEASURED = re.compile(
+    r"faster|speed-?up|benchmark|\bbefore\b.{0,300}\bafter\b|\bratio\b|\b\d+(?:\.\d+)?\s?(?:x|\u00d7)\b"
+    r"|\b\d+(?:\.\d+)? ?(?:s|ms|us|\u00b5s|ns|%|[KMG]i?B)(?!\w)",
+    re.IGNORECASE | re.DOTALL,
+)
+#: Parts of a report's form that say nothing: ticked boxes, fields left empty, lists of versions.
+_FORM = re.compile(
+    r"^[ \t]*[-*] \[[ xX]\] [^\n]*\n?|^_No response_[ \t]*\n?"
+    r"|<details>(?=.{0,300}?(?:installed versions|show_versions|python *:)).{0,8000}?</details>",
+    re.MULTILINE | re.DOTALL | re.IGNORECASE,
+)
+_DIFF = re.compile(r"[\s>]*(?:`{3,}|~{3,})\s*(?:diff|patch|suggestion)\b", re.IGNORECASE)
+_HEADING = re.compile(r"\s*(?:#{1,6}\s+(?P<text>.*?)|\*\*(?P<bold>[^*\n]{1,60})\*\*:?)\s*#*\s*\Z")
+_PROBLEM_HEADING = re.compile(
+    r"\W*(?:the )?(?:problem|motivation|background|issue|current (?:behaviou?r|state)|symptoms?"
+    r"|context|why)\b",
+    re.IGNORECASE,
+)
+_CURRENTLY = re.compile(r"\W*(?:currently|at the moment|right now|at present|as of now)\b", re.I)
+_QUOTE = re.compile(r"\s*>")
 
 
-@dataclasses.dataclass(frozen=True)
-class Extract:
-    """Both sides of the discussion; `observations` is None when there is nothing on the problem."""
+class Rules:
+    """The extractor that needs nothing."""
 
-    observations: str | None
-    solution: str | None
-    used: list[int]
+    name = candidate_prs.RULES
+
+    def extract(self, material: Material) -> Sides:
+        own, solution, measured = of_pull_request(material.title, material.body)
+        problem: list[str] = []
+        triage: list[str] = []
+        for issue in _relevant(material.issues):
+            found = _of_issue(issue)
+            problem += found[0]
+            triage += found[1]
+            solution += found[2]
+        if not problem:
+            problem = own
+        else:
+            solution += own
+        for comment in material.discussion:
+            (measured if _MEASURED.search(comment) else solution).append(comment)
+        parts = (problem, triage, solution, measured)
+        return Sides(*("\n\n".join(part) for part in parts)).bounded()
 
 
-def extract(
-    issues: Sequence[Mapping[str, Any]], body: str, merged_at: datetime.datetime
-) -> Extract:
-    """Split linked issues, as they were before the merge, into problem and solution.
-
-    `issues` are rows of an offline source: title, body, author, created_at and comments with
-    author, created_at and body.
-    """
-    problem: list[str] = []
-    solution = [body.strip()] if body.strip() else []
-    used = []
-    for issue in issues:
-        if _time(issue["created_at"]) >= merged_at:
+def of_pull_request(title: str, body: str) -> tuple[list[str], list[str], list[str]]:
+    """What a pull request says of the problem, of its solution, and of what that brought."""
+    problem, solution, measured = [], [title.strip()] if title.strip() else [], []
+    marked, cut = False, False
+    for block in markdown.blocks(body):
+        text = block.text.strip("\n")
+        heading = None if block.is_code else _HEADING.match(text.partition("\n")[0].strip()[:200])
+        if heading:
+            name = heading["text"] or heading["bold"] or ""
+            marked = bool(_PROBLEM_HEADING.match(name))
+        bare = heading and "\n" not in text.strip()
+        if not text.strip() or (not block.is_code and _QUOTE.match(text)):
+            continue  # who quotes repeats others
+        tells = cut if block.is_code else _tells(text)
+        if not tells and (marked or _CURRENTLY.match(text)):
+            if not bare:
+                problem.append(text)
+            cut = False
             continue
-        used.append(issue["issue_number"])
-        problem.append(f"## {issue['title']}")
-        comments = [c for c in issue["comments"] or [] if _time(c["created_at"]) < merged_at]
-        for entry in (issue, *comments):
-            text = entry["body"] or ""
-            if entry["author"] != issue["author"]:
-                solution.append(text)
-                continue
-            kept, cut = split(text)
-            problem += [kept] if kept else []
-            solution += [cut] if cut else []
-    observations = anonymize("\n\n".join(problem)) if problem else None
-    return Extract(observations, "\n\n".join(solution) or None, used)
+        cut = not block.is_code
+        (measured if _MEASURED.search(text) else solution).append(text)
+    return problem, solution, measured
 
 
 def split(text: str) -> tuple[str, str]:
-    """Paragraphs on the problem, and those that suggest, announce or link a solution.
+    """Text on the problem, and what suggests or announces a solution; nothing is lost.
 
-    A reference such as `#12` counts as a link only outside code blocks.
+    What comes after a suggestion in its paragraph belongs to it, and so does the code below.
     """
-    kept, cut = [], []
-    for paragraph in _paragraphs(text):
-        prose = links.without_code(paragraph)
-        tells = (
-            _SOLUTION.search(prose) or _PULL_REFERENCE.search(prose) or re.search(r"#\d+", prose)
-        )
-        (cut if tells else kept).append(paragraph)
-    return "\n\n".join(kept), "\n\n".join(cut)
+    kept, cut, below = [], [], False
+    for block in markdown.blocks(text):
+        if block.is_code:
+            tells = below or bool(_DIFF.match(block.text))
+            (cut if tells else kept).append(block.text)
+            continue
+        units = markdown.units(block.text)
+        first = next((i for i, unit in enumerate(units) if _tells(unit)), len(units))
+        below = first < len(units)
+        kept += ["".join(units[:first])] if first else []
+        cut += ["".join(units[first:])] if below else []
+    return _joined(kept), _joined(cut)
 
 
-def _paragraphs(text: str) -> list[str]:
-    """Blocks between blank lines; a fenced code block stays whole."""
-    paragraphs, lines, fenced = [], [], False
-    for line in text.replace("\r\n", "\n").split("\n"):
-        if line.lstrip().startswith(("```", "~~~")):
-            fenced = not fenced
-        if line.strip() or fenced:
-            lines.append(line)
-        elif lines:
-            paragraphs.append("\n".join(lines))
-            lines = []
-    return [*paragraphs, "\n".join(lines)] if lines else paragraphs
+def _relevant(issues: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Issues about speed; when none is, those that the pull request itself names."""
+    found = [i for i in issues if _PERFORMANCE.search(f"{i['title']}\n{i['body']}")]
+    return found or [issue for issue in issues if issue["depth"] == 1]
 
 
-def anonymize(text: str) -> str:
-    """Replace e-mail addresses, home folders and, outside code, mentions; decorators stay."""
-    people: dict[str, str] = {}
-
-    def person(match: re.Match[str]) -> str:
-        return people.setdefault(match[1].lower(), f"@user_{len(people) + 1}")
-
-    parts = _CODE_SPLIT.split(text)
-    for index, part in enumerate(parts):
-        masked = _HOME.sub(r"\1user", _EMAIL.sub("user@example.org", part))
-        # Odd parts are code: an `@` there is a decorator or an operator.
-        parts[index] = masked if index % 2 else _MENTION.sub(person, masked)
-    return "".join(parts)
+def _of_issue(issue: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
+    """What an issue and its comments say of the problem, of its cause, and of a solution."""
+    problem, triage, solution = [f"## {issue['title']}"], [], []
+    for entry in (issue, *issue["comments"]):
+        kept, cut = split(_FORM.sub("", entry["body"]))
+        solution += [cut] if cut else []
+        if entry is issue or (entry["author"] and entry["author"] == issue["author"]):
+            problem += [kept] if kept else []
+        elif kept:
+            (triage if _TRIAGE.search(kept) else solution).append(kept)
+    return problem, triage, solution
 
 
-def leaked_identifiers(statement: str, patch: str | None) -> list[str]:
-    """Names in the statement that only the added lines of the diff have, sorted."""
-    added, before = set(), set()
-    for line in (patch or "").splitlines():
-        names = _IDENTIFIER.findall(line[1:])
-        if line.startswith("+") and not line.startswith("+++"):
-            added.update(names)
-        elif not line.startswith(("+++", "index ")):
-            before.update(names)
-    # Plain words occur in any prose; what leaks a solution is spelled like code.
-    only_added = {n for n in added - before if "_" in n.strip("_") or re.search(r"[a-z][A-Z]", n)}
-    return sorted(only_added & set(_IDENTIFIER.findall(statement)))
+def _tells(text: str) -> bool:
+    return _SOLUTION.search(markdown.without_code(text)) is not None
 
 
-def _time(text: str) -> datetime.datetime:
-    """A moment; without a zone it is in UTC, as everywhere in an offline source."""
-    moment = datetime.datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+def _joined(parts: Sequence[str]) -> str:
+    return "\n\n".join(part.strip("\r\n") for part in parts if part.strip())

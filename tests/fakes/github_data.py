@@ -21,7 +21,8 @@ _ids = itertools.count(1)
 
 def comment(body: str = "Nice.", **fields: Any) -> dict[str, Any]:
     """A comment for `timelineItems`."""
-    return _item("IssueComment", {"body": body, "isMinimized": False, **fields})
+    known = {"body": body, "isMinimized": False, "lastEditedAt": None}
+    return _item("IssueComment", {**known, **fields})
 
 
 def review(body: str = "Looks good.", **fields: Any) -> dict[str, Any]:
@@ -256,6 +257,7 @@ class Data:
             "body": "",
             "author": "someone",
             "createdAt": _CREATED_AT,
+            "lastEditedAt": None,
             "labels": [],
             "timelineItems": [],
             "repository": repository,

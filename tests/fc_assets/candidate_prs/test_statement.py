@@ -1,169 +1,157 @@
-"""From linked issues to a problem statement that does not tell the solution."""
+"""From what was extracted to a problem statement that does not tell the solution."""
 
+import dataclasses
 import datetime
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 
-from fc_assets import sample
-from fc_assets.candidate_prs import asset, links, rules
-from fc_assets.candidate_prs import issues as linked_issues
-from fc_resources.github import GitHub
-from fc_resources.ledger import Ledger
-
-_MERGED = datetime.datetime(2026, 1, 20, tzinfo=datetime.UTC)
-
-
-@pytest.mark.parametrize(
-    ("text", "numbers"),
-    [
-        ("Fixes #12 and closes #7, again #12", [12, 7]),
-        ("see o/r#5, O/R#6 but not other/r#8", [5, 6]),
-        ("https://github.com/o/r/issues/31.", [31]),
-        ("https://github.com/o/other/issues/31", []),
-        ("`#1` and\n```\nx = y  #2\n```\nand\n~~~\n#3", []),
-        ("mail a#4@example.org, colour &#123; word#9", []),
-        ("", []),
-        ("#" + "9" * 5000, []),
-    ],
-)
-def test_references_in_prose_count_and_others_do_not(text: str, numbers: list[int]) -> None:
-    assert links.references(text, "o", "r") == numbers
+from fc_assets import candidate_prs, sample
+from fc_assets.candidate_prs import candidates, issues, own, rules, statement
+from fc_assets.candidate_prs.evaluate import evaluate
+from fc_assets.candidate_prs.sides import Material, Sides
+from fc_assets.tables import CANDIDATE_PRS
+from fc_resources.offline import OfflineSource
+from tests.fc_assets.candidate_prs.material import answer, comment, issue, nobody, row, state
 
 
-def _issue(**changes: Any) -> dict[str, Any]:
-    return {
-        "repo_name": "o/r",
-        "issue_number": 3,
-        "title": "Parsing takes minutes",
-        "body": "Reading a file takes 3 minutes.",
-        "author": "ana",
-        "created_at": "2026-01-02T00:00:00Z",
-        "comments": [],
-        **changes,
-    }
+@dataclasses.dataclass
+class Said:
+    """An extractor that has said something, whatever was written."""
 
+    sides: Sides
+    name: str = "said/1"
 
-def _row(**changes: Any) -> dict[str, Any]:
-    return {
-        "owner": "o",
-        "repo": "r",
-        "issue_number": 9,
-        "title": "perf: parse once",
-        "body": "Fixes #3. Keeps `parsed_cache` between calls, 5x faster.",
-        "merged_at": _MERGED,
-        "merge_commit_sha": "a" * 40,
-        "patch": "+++ b/r.py\n+parsed_cache = {}\n-old_name = 1\n context_name\n",
-        "issues": [_issue()],
-        "unknown": None,
-        **changes,
-    }
-
-
-def _state(**changes: Any) -> dict[str, Any]:
-    return dict(asset.state(_row(**changes), asset.template()).rows[0])
+    def extract(self, material: Material) -> Sides:
+        return self.sides
 
 
 def test_the_statement_holds_the_problem_and_not_the_pull_request() -> None:
-    row = _state()
-    assert "Reading a file takes 3 minutes." in row["statement"]
-    assert "parsed_cache" not in row["statement"]
-    assert "parsed_cache" in row["solution"]
-    assert (row["linked_issues"], row["leak_suspected"], row["reason"]) == ([3], False, None)
-
-
-def test_without_an_issue_there_is_no_statement_and_never_the_raw_body() -> None:
-    row = _state(issues=[])
-    assert row["statement"] is None
-    assert "no linked issue" in row["reason"]
-
-
-def test_issues_and_comments_after_the_merge_do_not_count() -> None:
-    late = {"author": "ana", "created_at": "2026-02-01T00:00:00Z", "body": "Thanks, fast now!"}
-    early = {"author": "ana", "created_at": "2026-01-03T00:00:00Z", "body": "Also on Windows."}
-    row = _state(issues=[_issue(comments=[early, late])])
-    assert "Also on Windows." in row["statement"]
-    assert "fast now" not in row["statement"]
-    assert _state(issues=[_issue(created_at="2026-02-01T00:00:00Z")])["statement"] is None
+    found = state(issue(comments=[comment("Also on Windows.")]))
+    assert "Reading a file takes 3 minutes." in found["statement"]
+    assert "Also on Windows." in found["statement"]
+    assert "parsed_cache" not in found["statement"]
+    assert "parsed_cache" in found["solution"]
+    assert (found["linked_issues"], found["leak_suspected"], found["reason"]) == ([3], False, None)
+    assert (found["extractor"], found["unknown"]) == ("rules/2", None)
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("known", "sides", "reason"),
     [
-        "We could keep the parsed files in a dictionary.",
-        "My branch makes it 12x faster.",
-        "See https://github.com/o/r/pull/9 for it.",
-        "This is #9 again.",
+        ((), None, "no linked issue from before the merge"),
+        ((), Sides(solution_overview="All."), "no linked issue from before the merge"),
+        ((issue(),), Sides(), "nothing about the problem in the linked issues"),
+        ((issue(),), Sides("---\n", "\n"), "nothing about the problem in the linked issues"),
     ],
 )
-def test_what_tells_or_links_the_solution_goes_to_its_side(text: str) -> None:
-    row = _state(issues=[_issue(body=f"It is slow.\n\n{text}")])
-    assert text not in row["statement"]
-    assert text in row["solution"]
-    assert "It is slow." in row["statement"]
+def test_without_a_problem_the_row_says_so_and_never_shows_the_raw_body(
+    known: tuple[dict[str, Any], ...], sides: Sides | None, reason: str
+) -> None:
+    found = state(*known, extractor=Said(sides) if sides else None)
+    assert (found["statement"], found["observations"], found["reason"]) == (None, None, reason)
+    assert not found["leak_suspected"]
 
 
-def test_null_bodies_and_times_without_a_zone_are_read() -> None:
-    comments = [
-        {"author": "ana", "created_at": "2026-01-03T00:00:00", "body": None},
-        {"author": "bob", "created_at": "2026-01-03T00:00:00", "body": None},
+def test_what_leaks_is_cut_when_the_rest_says_something() -> None:
+    body = "Why is there no parsed_cache here? Reading old_name takes 3 s."
+    found = state(issue(body=body))
+    assert "old_name takes 3 s." in found["statement"]
+    assert "parsed_cache" not in found["statement"]
+    assert [(c["kind"], c["what"]) for c in found["cut"]] == [("identifier", "parsed_cache")]
+    assert (found["leak_suspected"], found["leaks"]) == (False, [])
+
+
+def test_what_leaks_and_says_all_is_marked_with_the_evidence() -> None:
+    leaking = Sides("The parsed_cache is missing, with it my program is 5x faster, see #9.")
+    found = state(issue(), extractor=Said(leaking))
+    assert found["leak_suspected"]
+    assert found["leaks"] == [
+        {"kind": "identifier", "what": "parsed_cache"},
+        {"kind": "figure", "what": "5x"},
+        {"kind": "link", "what": "o/r#9"},
     ]
-    row = _state(issues=[_issue(body=None, created_at="2026-01-02T00:00:00", comments=comments)])
-    assert "Parsing takes minutes" in row["statement"]
+    assert found["reason"] == "identifier parsed_cache; figure 5x; link o/r#9"
+    assert found["cut"] == []
 
 
-def test_what_others_say_in_the_thread_is_not_shown() -> None:
-    comment = {"author": "maintainer", "created_at": "2026-01-03T00:00:00Z", "body": "Keep rows."}
-    row = _state(issues=[_issue(comments=[comment])])
-    assert "Keep rows." not in row["statement"]
-
-
-def test_a_name_that_only_the_solution_has_is_a_suspected_leak() -> None:
-    row = _state(issues=[_issue(body="Why is there no parsed_cache here? old_name is slow.")])
-    assert row["leak_suspected"]
-    assert row["reason"] == "names only the solution has: parsed_cache"
-
-
-def test_people_are_anonymized_and_code_is_not() -> None:
-    text = (
-        "@ana and @bob (bob@example.com), see /home/bob/data\n\n"
-        "```python\n@property\ndef x(self): return a @ b\n```\nand `@cached` by @Ana"
-    )
-    masked = rules.anonymize(text)
-    assert masked == (
-        "@user_1 and @user_2 (user@example.org), see /home/user/data\n\n"
-        "```python\n@property\ndef x(self): return a @ b\n```\nand `@cached` by @user_1"
-    )
+def test_an_extractor_that_takes_the_solution_for_the_problem_is_found_out() -> None:
+    body = "This keeps all of the parsed lines of a file between calls. Closes #3."
+    found = state(issue(), body=body, extractor=Said(Sides(body)))
+    assert {leak["kind"] for leak in found["leaks"]} == {"sentence"}
 
 
 def test_text_of_others_is_not_a_template() -> None:
-    row = _state(issues=[_issue(body="{{ 7 * 7 }} {% raw %}")])
-    assert "{{ 7 * 7 }} {% raw %}" in row["statement"]
+    text = "It takes {{ 7 * 7 }} s {% raw %} {{ self.__class__ }} {# no #} ${x} {{ config }}"
+    assert text in state(issue(body=text))["statement"]
 
 
-def test_no_statement_of_the_sample_links_its_solution(tmp_path: Path) -> None:
-    nobody = GitHub([], Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}"))
-    issues = {(i["repo_name"], i["issue_number"]): i for i in sample.load("issues")}
+def test_another_template_or_leak_check_needs_only_the_row_and_the_diff() -> None:
+    found = state(issue(), extractor=Said(Sides("Slow for me.", "It is the reader.", "x", "y")))
+    other = jinja2.Template("{{ repo }}: {{ triage }} {{ initial_observations }}")
+    given = row()
+    again = statement.compose(found, given["title"], given["body"], given["patch"], other)
+    assert again["statement"] == "r: It is the reader. Slow for me."
+    same = statement.compose(
+        found, given["title"], given["body"], given["patch"], statement.template()
+    )
+    assert same == {name: found[name] for name in same}
+
+
+def test_the_version_of_a_rendering_changes_with_the_template(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = candidate_prs.rendering()
+    monkeypatch.setattr(candidate_prs, "template_text", lambda: "{{ repo }}")
+    candidate_prs.rendering.cache_clear()
+    try:
+        assert candidate_prs.rendering() != before
+    finally:
+        candidate_prs.rendering.cache_clear()
+    assert candidate_prs.extractor(None) == candidate_prs.RULES == "rules/2"
+    assert candidate_prs.extractor("openai/gpt-x") == "openai/gpt-x; extract/1"
+
+
+def test_rows_fit_the_table() -> None:
+    month = datetime.date(2026, 1, 1)
+    rows = [
+        *answer(issue(comments=[comment("3 s", None)])).rows,
+        *answer(issue(body="Add parsed_cache.")).rows,
+        *answer().rows,
+    ]
+    batch = CANDIDATE_PRS.batch([{"partition_month": month, **found} for found in rows])
+    stored = batch.to_pylist()
+    assert [found["statement"] for found in stored] == [found["statement"] for found in rows]
+    assert stored[0]["issues"] == rows[0]["issues"]
+
+
+def test_no_statement_of_the_sample_tells_its_solution(tmp_path: Path) -> None:
+    known = issues.offline(OfflineSource(sample.unpack(tmp_path / "sample")))
     performance = {r["pr_number"] for r in sample.load("labels") if r["is_performance_commit"]}
-    stated = 0
+    made = []
     for raw in sample.load("pull_requests"):
-        row = _row(
+        if raw["pr_number"] not in performance:
+            continue
+        given = row(
             owner="formulacode",
             repo="wordmill",
             issue_number=raw["pr_number"],
             title=raw["pr_title"],
             body=raw["pr_body"],
             merged_at=datetime.datetime.fromisoformat(raw["pr_merged_at"]),
-            patch=None,
+            patch=raw["original_patch"],
         )
-        if raw["pr_number"] not in performance:
-            continue
-        [linked] = linked_issues.find([row], issues, nobody)
-        row["issues"] = linked.issues
-        [answer] = asset.state(row, asset.template()).rows
-        if answer["statement"] is not None:
-            stated += 1
-            assert f"#{raw['pr_number']}" not in answer["statement"]
-            assert raw["pr_body"] not in answer["statement"]
-    assert stated >= 8
+        [linked] = issues.find([given], known, nobody())
+        candidate = candidates.Candidate(given, own.texts(given), linked, "", "", None)
+        made += candidates.state(candidate, rules.Rules(), statement.template()).rows
+    report = evaluate(made)
+    assert (report.rows, report.statements, report.leak_rate) == (10, 9, 0)
+    assert sum(report.empty.values()) == 1
+    names = {entry["author"] for i in known.values() for entry in (i, *i["comments"])}
+    for found in made:
+        shown = found["statement"] or ""
+        assert f"#{found['issue_number']}" not in shown
+        assert "/home/" not in shown.replace("/home/user/", "")
+        assert not any(name in str(found["issues"]) + shown for name in names)
