@@ -3,6 +3,7 @@
 Per-run choices (`--force`, `--n-concurrent` ...) are not settings: see `fc_assets.options`.
 """
 
+import datetime
 import functools
 import os
 import re
@@ -15,17 +16,35 @@ import pydantic_settings
 
 from fc_resources.errors import UsageError
 
-#: CPython minors with a first release date; what did not exist at a commit cannot have built it.
-PYTHON_RELEASES = {
-    "3.8": "2019-10-14",
-    "3.9": "2020-10-05",
-    "3.10": "2021-10-04",
-    "3.11": "2022-10-24",
-    "3.12": "2023-10-02",
-    "3.13": "2024-10-07",
-    "3.14": "2025-10-07",
-    "3.15": "2026-10-01",
+_OLDEST_MINOR = 8
+#: First releases that were not in their year's first days of October.
+_RELEASES = {
+    8: datetime.date(2019, 10, 14),
+    9: datetime.date(2020, 10, 5),
+    10: datetime.date(2021, 10, 4),
+    11: datetime.date(2022, 10, 24),
+    12: datetime.date(2023, 10, 2),
+    13: datetime.date(2024, 10, 7),
+    14: datetime.date(2025, 10, 7),
 }
+
+
+def python_released(minor: str) -> datetime.date:
+    """When a minor version of CPython such as 3.12 came out: what was not there built nothing.
+
+    Every October has one (PEP 602), so that later ones need no entry. `ValueError` before 3.8.
+    """
+    found = re.fullmatch(r"3\.([1-9]\d?|[89])", minor)
+    if found is None or int(found[1]) < _OLDEST_MINOR:
+        raise ValueError(f"{minor!r} is not a Python minor version from 3.8 on")
+    number = int(found[1])
+    return _RELEASES.get(number, datetime.date(2011 + number, 10, 1))
+
+
+def _pythons(today: datetime.date) -> list[str]:
+    """Minor versions that are out, oldest first."""
+    minors = (f"3.{n}" for n in range(_OLDEST_MINOR, today.year - 2011 + 1))
+    return [minor for minor in minors if python_released(minor) <= today]
 
 
 class Settings(pydantic_settings.BaseSettings):
@@ -55,7 +74,9 @@ class Settings(pydantic_settings.BaseSettings):
     fc_llm_concurrent: int = pydantic.Field(8, ge=1)
     fc_sandbox: Literal["auto", "docker", "process", "none"] = "auto"
     fc_base_image: str = "python:{python}-slim-bookworm"
-    fc_python_versions: str = ",".join(PYTHON_RELEASES)
+    fc_python_versions: str = pydantic.Field(
+        default_factory=lambda: ",".join(_pythons(datetime.date.today()))
+    )
     fc_max_failed_share: float = pydantic.Field(0.25, ge=0, le=1)
     fc_lock_timeout_s: float = pydantic.Field(60, gt=0)
     fc_git_timeout_s: float = pydantic.Field(1800, gt=0)
@@ -82,9 +103,7 @@ class Settings(pydantic_settings.BaseSettings):
     @classmethod
     def _known_minors(cls, text: str) -> str:
         for minor in (part.strip() for part in text.split(",")):
-            if minor not in PYTHON_RELEASES:
-                known = ", ".join(PYTHON_RELEASES)
-                raise ValueError(f"{minor!r} is not a Python minor version known here ({known})")
+            python_released(minor)
         return text
 
     @pydantic.field_validator("fc_base_image")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import packaging.specifiers
 
 from fc_assets.packages.metadata import Project
-from fc_resources.settings import PYTHON_RELEASES
+from fc_resources.settings import python_released
 from fc_resources.uv import NEWEST_PATCH
 
 _CLASSIFIER = re.compile(r"Programming Language :: Python :: (3\.\d+)\s*")
@@ -28,7 +28,7 @@ def candidates(project: Project, date: datetime.date, available: Sequence[str]) 
     `requires-python` bounds all of them, and answers by itself where it leaves one. Else those
     of the classifiers come first, then those of ASV's `pythons`, then the newest of the rest.
     """
-    released = [v for v in available if PYTHON_RELEASES[v] <= date.isoformat()]
+    released = [v for v in available if python_released(v) <= date]
     allowed = [v for v in released if _allows(project.requires_python, v)]
     classified = {m[1] for c in project.classifiers if (m := _CLASSIFIER.fullmatch(c))}
     # What excludes the newest decides too, though it leaves a choice.

@@ -1,5 +1,6 @@
 """Settings: where they come from, what is refused, and that a refusal names the variable."""
 
+import datetime
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,8 @@ def test_a_variable_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch) -
         ("FC_MAX_FAILED_SHARE", "nan"),
         ("FC_PYTHON_VERSIONS", "3.11,2.7"),
         ("FC_PYTHON_VERSIONS", ","),
+        ("FC_PYTHON_VERSIONS", "3.7"),
+        ("FC_PYTHON_VERSIONS", "3.011"),
         ("FC_BASE_IMAGE", "python"),
         ("FC_BASE_IMAGE", "{python}-{arch}"),
         ("FC_LOCK_TIMEOUT_S", "-1"),
@@ -66,6 +69,14 @@ def test_a_wrong_value_is_a_usage_error_on_one_line(
 def test_python_versions_are_newest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FC_PYTHON_VERSIONS", "3.9, 3.11,3.10")
     assert settings.load().python_versions == ["3.11", "3.10", "3.9"]
+
+
+def test_every_python_that_is_out_is_among_them_by_itself() -> None:
+    assert settings._pythons(datetime.date(2026, 9, 30))[-1] == "3.14"
+    assert settings._pythons(datetime.date(2026, 10, 1))[-1] == "3.15"
+    assert settings._pythons(datetime.date(2030, 12, 1))[-1] == "3.19"
+    assert settings.python_released("3.12") == datetime.date(2023, 10, 2)
+    assert settings.load().python_versions[-1] == "3.8"
 
 
 def test_an_offline_folder_in_the_home_is_the_source(tmp_path: Path) -> None:

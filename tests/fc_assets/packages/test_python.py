@@ -6,7 +6,6 @@ import pytest
 
 from fc_assets.packages import python
 from fc_assets.packages.metadata import Project
-from fc_resources import settings
 
 _ALL = ["3.14", "3.13", "3.12", "3.11", "3.10"]
 _DAY = datetime.date(2026, 1, 1)
@@ -61,6 +60,8 @@ def test_the_newest_declared_python_of_that_day_comes_first(
 
 
 def test_no_python_is_the_last_one() -> None:
-    known = list(reversed(settings.PYTHON_RELEASES))
+    known = [f"3.{minor}" for minor in range(40, 7, -1)]
     found = python.candidates(Project("."), datetime.date(2100, 1, 1), known)
     assert [candidate.version for candidate in found] == known
+    found = python.candidates(Project("."), datetime.date(2029, 12, 1), known)
+    assert found[0].version == "3.18"
