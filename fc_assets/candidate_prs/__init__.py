@@ -8,13 +8,13 @@ import hashlib
 import importlib.resources
 
 #: The embedded extractor.
-RULES = "rules/2"
+RULES = "rules/3"
 #: What a model is told.
 PROMPT = "extract/1"
 #: Which issues are taken, and what of them is kept.
 LINKS = "issues/1"
 #: How a statement is compared to the solution, and what is done about it.
-LEAKS = "leaks/1"
+LEAKS = "leaks/2"
 TEMPLATE = "statement.md.jinja"
 
 
@@ -32,4 +32,5 @@ def template_text() -> str:
 def rendering() -> str:
     """Version of all else that a statement rests on: changes with the template."""
     digest = hashlib.sha256(template_text().encode()).hexdigest()
-    return f"{LINKS}; {LEAKS}; statement {digest[:12]}"
+    # Rules see to what is shown whoever extracted.
+    return f"{LINKS}; {RULES}; {LEAKS}; statement {digest[:12]}"

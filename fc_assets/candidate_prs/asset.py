@@ -64,7 +64,7 @@ def candidate_prs(
     found = candidates.items(
         months.split(pr_classifications, wanted),
         months.split(pull_requests, wanted),
-        lambda rows, pulls: issues.find(rows, offline, github, pulls),
+        lambda rows, pulls, stored: issues.find(rows, offline, github, pulls, stored),
         functools.partial(known, runner, force=options.force),
         extractor.name,
         origins,

@@ -23,7 +23,10 @@ _EXTRACTED = tuple(field.name for field in dataclasses.fields(Sides))
 
 Row = Mapping[str, Any]
 Monthly = Iterable[tuple[datetime.date, Sequence[Row]]]
-Find = Callable[[Sequence[Row], frozenset[links.Reference]], Sequence[issues.Linked]]
+#: Of pull requests, with the numbers known as such and the issues stored for each.
+Find = Callable[
+    [Sequence[Row], frozenset[links.Reference], Sequence[Sequence[Row]]], Sequence[issues.Linked]
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +63,9 @@ def items(
         asked = {key: _asked(row, origins) for key, row in wanted.items()}
         same = {key: stored[key] for key in wanted if _is_same(stored.get(key), asked[key])}
         others = [key for key in wanted if key not in same]
-        found = dict(zip(others, find([wanted[key] for key in others], pulls), strict=True))
+        before = [stored[key]["issues"] or () if key in stored else () for key in others]
+        answers = find([wanted[key] for key in others], pulls, before)
+        found = dict(zip(others, answers, strict=True))
         found |= {key: issues.Linked(row["issues"], row["left_out"]) for key, row in same.items()}
         yield (
             month,
@@ -74,10 +79,13 @@ def items(
 def state(candidate: Candidate, extractor: Extractor, template: jinja2.Template) -> work.Answer:
     """The problem side rendered, or the reason why there is none; see `statement.compose`.
 
-    Raises what the extractor raises: a model that is down has not said that there is no problem.
+    Nothing is extracted, or paid for, while an issue could not be asked for. Raises what the
+    extractor raises: a model that is down has not said that there is no problem.
     """
     row, own, linked = candidate.row, candidate.own, candidate.linked
-    if candidate.stored is not None:
+    if linked.unknown is not None:
+        extracted = dict.fromkeys(_EXTRACTED)
+    elif candidate.stored is not None:
         extracted = {name: candidate.stored[name] for name in _EXTRACTED}
     else:
         sides = extractor.extract(material(row, own, linked))
@@ -91,9 +99,11 @@ def state(candidate: Candidate, extractor: Extractor, template: jinja2.Template)
         "extractor": extractor.name,
         "unknown": linked.unknown,
         "asked": candidate.asked,
-        "inputs": candidate.inputs,
+        "inputs": None if linked.unknown else candidate.inputs,
     }
     made |= statement.compose(made, own.title, own.body, row["patch"], template)
+    if linked.unknown is not None:
+        made["reason"] = f"unknown: {linked.unknown}"
     return work.Answer([made], unknown=linked.unknown)
 
 
@@ -118,7 +128,8 @@ def _item(
     inputs = work.digest(*found, extractor)
     usable = stored if stored is not None and stored["inputs"] == inputs else None
     # The statement is made of these; what is stored of it need not be extracted again.
-    digest = work.digest(inputs, asked, candidate_prs.rendering(), row["patch"])
+    copied = [row[name] for name in _COPIED]
+    digest = work.digest(inputs, asked, candidate_prs.rendering(), row["patch"], copied)
     return work.Item(work.key_of(row), Candidate(row, own, linked, asked, inputs, usable), digest)
 
 

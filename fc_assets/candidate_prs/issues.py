@@ -14,7 +14,7 @@ from fc_assets.candidate_prs.own import texts
 from fc_assets.candidate_prs.sides import moment, shortened
 from fc_assets.texts import storable
 from fc_resources import github_issues
-from fc_resources.errors import FcError
+from fc_resources.errors import FcError, TransientError
 from fc_resources.github import GitHub
 from fc_resources.offline import OfflineSource
 
@@ -69,14 +69,17 @@ def find(
     offline: Issues,
     github: GitHub,
     pulls: Collection[links.Reference] = frozenset(),
+    stored: Sequence[Sequence[Mapping[str, Any]]] = (),
 ) -> list[Linked]:
     """What each pull request is about; itself and other pull requests are no issues.
 
     GitHub is asked for what the offline source does not have, once for each depth. Numbers known
-    as `pulls` are not looked up.
+    as `pulls` are not looked up. An issue among those `stored` for a pull request earlier stays as
+    it was when it cannot be asked for, is gone, or was changed since.
     """
     source = _Source(offline, github, pulls)
-    searches = [_Search(row) for row in rows]
+    before = stored or [()] * len(rows)
+    searches = [_Search(row, known) for row, known in zip(rows, before, strict=True)]
     for depth in range(1, _DEPTH + 1):
         source.look_up(key for search in searches for key in search.wanted)
         for search in searches:
@@ -113,8 +116,9 @@ class _Source:
 class _Search:
     """From one pull request on, breadth-first, in the order things are named."""
 
-    def __init__(self, row: Mapping[str, Any]) -> None:
+    def __init__(self, row: Mapping[str, Any], stored: Sequence[Mapping[str, Any]]) -> None:
         self._row = row
+        self._stored = {(issue["repository"], issue["number"]): dict(issue) for issue in stored}
         self._own = (f"{row['owner']}/{row['repo']}".lower(), row["issue_number"])
         self._people = texts(row).people
         self._seen = {self._own}
@@ -130,8 +134,15 @@ class _Search:
         named: list[links.Reference] = []
         for key in self.wanted:
             found, name = source.answer(key), f"{key[0]}#{key[1]}"
-            if isinstance(found, FcError):
+            if key in self._stored and self._is_worse(found):
+                issue = {**self._stored[key], "depth": depth}
+                named += _named(issue)
+                self._issues.append(issue)
+                self._left_out.append(f"{name} is as it was seen before")
+            elif isinstance(found, TransientError):
                 self._errors.append(found)
+            elif isinstance(found, FcError):
+                self._left_out.append(f"{name} cannot be read: {found}")
             elif isinstance(found, str):
                 self._left_out.append(f"{name} {found}")
             elif moment(found["created_at"]) >= self._row["merged_at"]:
@@ -140,11 +151,15 @@ class _Search:
                 self._left_out.append(f"{name} is one too many")
             else:
                 issue = self._used(found, key, depth)
-                owner, _, repo = key[0].partition("/")
-                texts = (issue["body"], *(c["body"] for c in issue["comments"]))
-                named += [ref for text in texts for ref in links.references(text, owner, repo)]
+                named += _named(issue)
                 self._issues.append(self._without_names(issue))
         self._want(named if depth < _DEPTH else [])
+
+    def _is_worse(self, found: "Mapping[str, Any] | FcError | str") -> bool:
+        """Whether what was stored of an issue tells more than what is found now."""
+        if not isinstance(found, Mapping):
+            return True
+        return _is_later(found.get("edited_at"), self._row["merged_at"])
 
     def linked(self) -> Linked:
         unknown = str(self._errors[0]) if self._errors else None
@@ -209,6 +224,12 @@ class _Search:
             return {**entry, **texts, "author": self._people.name(entry["author"])}
 
         return masked({**issue, "comments": [masked(c) for c in issue["comments"]]})
+
+
+def _named(issue: Mapping[str, Any]) -> list[links.Reference]:
+    owner, _, repo = issue["repository"].partition("/")
+    texts = (issue["body"], *(comment["body"] for comment in issue["comments"]))
+    return [ref for text in texts for ref in links.references(text, owner, repo)]
 
 
 def _is_later(at: Any, merged_at: Any) -> bool:

@@ -41,10 +41,13 @@ class _Counted:
         return _SIDES
 
     def find(
-        self, rows: Sequence[Mapping[str, Any]], pulls: frozenset[tuple[str, int]]
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        pulls: frozenset[tuple[str, int]],
+        stored: Sequence[Sequence[Mapping[str, Any]]],
     ) -> list[issues.Linked]:
         self.searched += [found["issue_number"] for found in rows]
-        linked = issues.find(rows, offline(*self.issues), nobody(), pulls)
+        linked = issues.find(rows, offline(*self.issues), nobody(), pulls, stored)
         return [dataclasses.replace(found, unknown=self.unknown) for found in linked]
 
 
@@ -143,11 +146,32 @@ def test_what_could_not_be_found_out_is_asked_again_by_the_next_run(
     runner: work.Work, counted: _Counted
 ) -> None:
     counted.unknown, counted.issues = "GitHub was down", []
-    assert _run(runner, counted, row())[0]["unknown"] == "GitHub was down"
+    [found] = _run(runner, counted, row())
+    assert (found["unknown"], found["statement"]) == ("GitHub was down", None)
+    assert found["reason"] == "unknown: GitHub was down"
+    assert counted.extracted == []  # of what is not whole nothing is extracted, or paid for
     counted.unknown, counted.issues = None, [issue()]
     [found] = _run(runner, counted, row())
     assert (found["unknown"], found["linked_issues"]) == (None, [3])
-    assert (counted.extracted, counted.searched) == ([9, 9], [9, 9])
+    assert (counted.extracted, counted.searched) == ([9], [9, 9])
+
+
+def test_an_issue_that_is_gone_stays_as_it_was_seen(runner: work.Work, counted: _Counted) -> None:
+    [before] = _run(runner, counted, row())
+    counted.issues = []
+    [after] = _run(runner, counted, row(body=f"{row()['body']} "))
+    assert after["linked_issues"] == before["linked_issues"] == [3]
+    assert after["statement"] == before["statement"]
+    assert after["left_out"] == ["o/r#3 is as it was seen before"]
+
+
+def test_a_merge_commit_that_was_corrected_is_taken_over(
+    runner: work.Work, counted: _Counted
+) -> None:
+    _run(runner, counted, row())
+    [found] = _run(runner, counted, row(merge_commit_sha="b" * 40))
+    assert found["merge_commit_sha"] == "b" * 40
+    assert counted.extracted == [9]
 
 
 def test_a_model_that_is_down_has_not_said_that_there_is_no_problem(

@@ -235,3 +235,24 @@ def test_an_outage_is_no_answer_at_all(fake: fake_github.GitHub, github: GitHub)
     fake.revoke("ghp_one")
     with pytest.raises(UnavailableError):
         issues.find([row(body="Fixes #3")], {}, github)
+
+
+def test_a_stored_issue_outlasts_an_outage_a_deletion_and_a_late_edit(
+    fake: fake_github.GitHub, github: GitHub
+) -> None:
+    known = fake.issue("o/r", 3, body="It is slow.", createdAt=EARLY)
+    of_nine = row(title="perf", body="Fixes #3.")
+    [first] = issues.find([of_nine], {}, github)
+    assert [found["body"] for found in first.issues] == ["It is slow."]
+
+    def late_edit() -> None:
+        known.update(body="Solved by a cache.", lastEditedAt=LATE)
+
+    def outage() -> None:
+        fake.fault(github_faults.status(502), 40)
+
+    for change in (late_edit, lambda: fake.vanish("o/r"), outage):
+        change()
+        [again] = issues.find([of_nine], {}, github, stored=[first.issues])
+        assert list(again.issues) == list(first.issues)
+        assert (again.unknown, again.left_out) == (None, ["o/r#3 is as it was seen before"])

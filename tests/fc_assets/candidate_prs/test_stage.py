@@ -70,7 +70,7 @@ def test_issues_of_a_month_take_a_request_per_depth_and_are_asked_for_once(
     _run(home, github)
     rows = samples.tables(home)["candidate_prs"]
     assert len([row for row in rows if row["statement"]]) >= 8
-    assert {row["extractor"] for row in rows} == {"rules/2"}
+    assert {row["extractor"] for row in rows} == {"rules/3"}
     # Two months, two depths.
     assert [request.operation for request in github.requests] == ["Issues"] * len(github.requests)
     asked = len(github.requests)
