@@ -35,6 +35,8 @@ _LABEL = "org.formulacode"
 _STARTED_BY = f"{_LABEL}.pid"
 _HOME = f"{_LABEL}.home"
 _KILLED = 137
+#: Images of large scientific libraries have up to 13 GB.
+IMAGE_LIMIT = 32 * 1024 * 1024 * 1024
 #: Without it an endless log fills the host's disk.
 _LOG = docker.types.LogConfig(type="json-file", config={"max-size": "16m", "max-file": "2"})
 #: Run scripts in order, name the one that fails, and leave no input behind in an image.
@@ -48,6 +50,21 @@ done
 rm -rf "$FC_INPUT"
 exit "$code"
 """
+#: One script of a session; a log without end must not fill the disk.
+_STEP = f"""
+rm -rf "$FC_OUTPUT"
+mkdir -p "$FC_OUTPUT"
+bash "$FC_INPUT/$0" 2>&1 | tail -c {LOG_LIMIT} > /fc/log
+code=${{PIPESTATUS[0]}}
+mv /fc/log "$FC_OUTPUT/log"
+rm -rf "$FC_INPUT"
+exit "$code"
+"""
+_POLL_S = 0.1
+
+
+class ImageTooLargeError(PermanentError):
+    """An image has more than `IMAGE_LIMIT` to save."""
 
 
 class OutputTooLargeError(PermanentError):
@@ -129,6 +146,32 @@ class Docker:
         """Run a script in a throw-away container without capabilities."""
         with self._container(image, [script], limits, network, [], {}) as container:
             return self._finish(container, [script], limits)
+
+    def layers(self, image: str) -> list[str]:
+        """Digests of an image's layers, lowest first, as the daemon computed them."""
+        with _translated(f"image {image}"):
+            return self._client.images.get(image).attrs["RootFS"]["Layers"]
+
+    def save(self, image: str, path: Path) -> None:
+        """Write an image with all its layers to a file, to be read with `docker_layers`."""
+        size = 0
+        with _translated(f"image {image}"), path.open("wb") as file:
+            for chunk in self._client.images.get(image).save():
+                size += len(chunk)
+                if size > IMAGE_LIMIT:
+                    raise ImageTooLargeError(f"{image} has more than {IMAGE_LIMIT >> 30} GiB")
+                file.write(chunk)
+
+    @contextlib.contextmanager
+    def session(self, image: str, limits: Limits) -> Iterator["Session"]:
+        """A container as in `run`, in which one script after the other runs and leaves its traces.
+
+        The limit of time is for each script; whoever meets it ends the session.
+        """
+        waiting = Script("session", "exec sleep infinity")
+        with self._container(image, [waiting], limits, False, [], {}) as container:
+            container.start()
+            yield Session(container, limits.timeout_s)
 
     def push(self, image: str, target: str) -> str:
         """Push `image` as `target`; its digest in the registry. `TransientError` on failure."""
@@ -227,6 +270,41 @@ class Docker:
         failed = output.pop("failed", b"").decode("utf-8", "replace").strip()
         known = failed if failed in {script.name for script in scripts} else scripts[-1].name
         return Ended(known, code, log, timed_out, seconds, output)
+
+
+class Session:
+    """A running container to run scripts in; made by `Docker.session`."""
+
+    def __init__(self, container: Any, timeout_s: float) -> None:
+        self._container = container
+        self._timeout_s = timeout_s
+
+    def run(self, script: Script, timeout_s: float | None = None) -> Ended:
+        """Run a script with fresh input and output folders."""
+        limit = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        client, started = self._container.client.api, time.monotonic()
+        with _translated(script.name):
+            self._container.put_archive("/", _tar([script]))
+            own = {"FC_INPUT": _INPUT, "FC_OUTPUT": _OUTPUT}
+            made = client.exec_create(
+                self._container.id,
+                ["bash", "-c", _STEP, script.name],
+                environment={**script.variables, **own},
+                workdir="/",
+            )
+            client.exec_start(made["Id"], detach=True)
+            state = client.exec_inspect(made["Id"])
+            while state["Running"] and time.monotonic() - started < limit:
+                time.sleep(_POLL_S)
+                state = client.exec_inspect(made["Id"])
+            seconds = time.monotonic() - started
+            if state["Running"]:
+                with contextlib.suppress(docker.errors.APIError):
+                    self._container.kill()
+                return Ended(script.name, _KILLED, "", True, seconds)
+            output = _output(self._container)
+        log = output.pop("log", b"").decode("utf-8", "replace")[-LOG_LIMIT:]
+        return Ended(script.name, state["ExitCode"], log, False, seconds, output)
 
 
 def _tar(scripts: Sequence[Script]) -> bytes:

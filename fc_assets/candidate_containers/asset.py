@@ -3,14 +3,16 @@
 import datetime
 import functools
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pydantic
 
 from fc_assets import materialize, months, sample, work
-from fc_assets.candidate_containers import stock
+from fc_assets.candidate_containers import stock, traces
 from fc_assets.candidate_containers.build import Builder, DockerBuilder, ProcessBuilder
 from fc_assets.candidate_containers.stock import Candidate
 from fc_assets.candidate_containers.verify import Tools, verify
@@ -76,6 +78,8 @@ def containers(
         builder(settings, docker, uv, [item.value for _, part in found for item in part]),
         settings.scripts,
         limits(settings, settings.fc_profile_timeout_s),
+        secrets(settings),
+        measuring(settings, [item.value for _, part in found for item in part]),
     )
     outcome = materialize.run(
         context,
@@ -125,6 +129,23 @@ def _candidate(row: Mapping[str, Any], environment: Mapping[str, Any]) -> Candid
         pins=tuple(environment["pins"] or ()),
         system_packages=tuple(environment["system_packages"]),
     )
+
+
+def secrets(settings: Settings) -> list[bytes]:
+    """Every secret of the settings, as it must not be found in an image."""
+    values = (getattr(settings, name) for name in type(settings).model_fields)
+    hidden = [value for value in values if isinstance(value, pydantic.SecretStr)]
+    words = (word for value in hidden for word in re.split(r"[\s,;]+", value.get_secret_value()))
+    return traces.secrets(list(words))
+
+
+def measuring(settings: Settings, candidates: Sequence[Candidate]) -> Limits | None:
+    """Limits of measuring, if it is wanted; for the demo's sample only if that was asked for."""
+    is_chosen = "fc_measure_timeout_s" in settings.model_fields_set
+    if not is_chosen and all(sample.ships(c.owner, c.repo, c.sha) for c in candidates):
+        return None
+    seconds = settings.fc_measure_timeout_s
+    return limits(settings, seconds) if seconds else None
 
 
 def limits(settings: Settings, timeout_s: float) -> Limits:

@@ -2,15 +2,32 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from fc_assets.candidate_containers import measure, stock
+from fc_assets.candidate_containers.hygiene import Subject
+from fc_assets.candidate_containers.interpreter import Reference
+from fc_assets.candidate_containers.speedups import Verdict
 from fc_assets.candidate_containers.stock import Candidate, Context, History, tag, variables
+from fc_resources import docker_layers
 from fc_resources.docker import ROOT, Docker
 from fc_resources.git import Mirror
 from fc_resources.process_sandbox import ProcessWorkspace
 from fc_resources.sandbox import Ended, Limits, Script, Workspace
+
+#: ASV, and what puts code of its own where Python runs it at its start.
+_COMPARED = re.compile(
+    r"(asv([-_.]runner)?|setuptools|meson[-_.]python|scikit[-_.]build[-_.]core)==", re.IGNORECASE
+)
+_WHEELS = """\
+set -eu
+# shellcheck disable=SC2086 -- a list of pins
+python -m pip install --quiet --no-cache-dir --root-user-action ignore --no-deps --no-compile \\
+    --only-binary :all: --target /wheels $FC_PINS
+"""
 
 
 class BuildFailedError(Exception):
@@ -88,7 +105,30 @@ class DockerBuilder:
                 Script("docker_build_run.sh", build[1], given),
             ]
             self._tier(image, env, steps, labels)
-        yield _Image(self.docker, image)
+        ours = stock.stock()
+        trusted = source
+        for name, tier in (("docker_build_base.sh", base), ("docker_build_env.sh", env)):
+            if scripts[name] != ours[name]:
+                break
+            trusted = tier
+        yield Image(self, image, source, trusted)
+
+    def reference(self, source: str, pins: Sequence[str]) -> dict[str, bytes]:
+        """Files of the pinned wheels to compare to; the base image's pip puts them into an image.
+
+        No code of a repository runs there, so what it says of the wheels can be believed.
+        """
+        wanted = sorted(pin for pin in pins if _COMPARED.match(pin))
+        if not wanted:
+            return {}
+        image = f"formulacode/wheels:{tag(self.docker.image_id(source), _WHEELS, wanted)}"
+        self._tier(image, source, [Script("wheels.sh", _WHEELS, {"FC_PINS": " ".join(wanted)})], {})
+        ended = self.docker.run(
+            image, Script("files.sh", 'cp -R /wheels/. "$FC_OUTPUT"'), self.limits
+        )
+        if not ended.ok:
+            raise BuildFailedError(ended)
+        return dict(ended.output)
 
     def _tier(self, image: str, parent: str, scripts: list[Script], labels: dict[str, str]) -> None:
         ended = self.docker.build(image, parent, scripts, self.limits, labels)
@@ -97,15 +137,43 @@ class DockerBuilder:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Image:
-    """Checks run in containers of a built image."""
+class Image:
+    """Checks run in containers of a built image.
 
-    docker: Docker
+    It was made from `source`; up to `trusted` by stock scripts, which run no code of a repository.
+    """
+
+    builder: DockerBuilder
     image: str
+    source: str
+    trusted: str
     root: str = ROOT
 
     def run(self, script: Script, limits: Limits) -> Ended:
-        return self.docker.run(self.image, script, limits)
+        return self.builder.docker.run(self.image, script, limits)
+
+    def measure(
+        self,
+        candidate: Candidate,
+        context: Context,
+        mirror: Mirror,
+        times: Mapping[str, float],
+        limits: Limits,
+    ) -> Verdict:
+        """What the solution changes, measured in containers of the image."""
+        docker = self.builder.docker
+        return measure.measure(docker, self.image, candidate, context, mirror, times, limits)
+
+    def subject(self, pins: Sequence[str]) -> Subject:
+        """What the hygiene check has to know about the image; pins tell which ASV is in it."""
+        docker = self.builder.docker
+        layers = docker.layers(self.image)
+        own, untrusted = (
+            docker_layers.shared(layers, docker.layers(parent))
+            for parent in (self.source, self.trusted)
+        )
+        files = self.builder.reference(self.source, pins)
+        return Subject(docker, self.image, own, untrusted, Reference.of(files))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,22 +60,30 @@ class Context:
         return [{"name": name, "content": self.scripts[name]} for name in SCRIPTS]
 
 
+def stock() -> dict[str, str]:
+    """The scripts that come with the project."""
+    return {name: text(name) for name in SCRIPTS}
+
+
+def text(name: str) -> str:
+    """A script that comes with the project."""
+    folder = importlib.resources.files("fc_assets.candidate_containers") / "scripts"
+    return (folder / name).read_text("utf-8")
+
+
 def context(owner: str, repo: str, supplied: Path) -> Context:
     """Stock scripts, each replaced by `<supplied>/<owner>/<repo>/<script>` where that exists."""
-    stock = importlib.resources.files("fc_assets.candidate_containers") / "scripts"
-    scripts = {name: (stock / name).read_text("utf-8") for name in SCRIPTS}
     own = {
         name: (supplied / owner / repo / name).read_text("utf-8")
         for name in SCRIPTS
         if (supplied / owner / repo / name).is_file()
     }
-    return Context(scripts | own, "user" if own else "stock")
+    return Context(stock() | own, "user" if own else "stock")
 
 
 def version(supplied: Path) -> str:
     """Changes with any stock or supplied script."""
-    stock = importlib.resources.files("fc_assets.candidate_containers") / "scripts"
-    texts = [(stock / name).read_text("utf-8") for name in SCRIPTS]
+    texts = [*stock().values(), text("measure.sh")]
     texts += [f"{f} {f.read_text('utf-8')}" for f in sorted(supplied.glob("*/*/*.sh"))]
     return tag(texts)
 

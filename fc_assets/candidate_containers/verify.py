@@ -2,17 +2,19 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fc_assets import causes, work
-from fc_assets.candidate_containers import checks, stock
-from fc_assets.candidate_containers.build import Builder, BuildFailedError
+from fc_assets.candidate_containers import checks, hygiene, stock
+from fc_assets.candidate_containers.build import Builder, BuildFailedError, Image
+from fc_assets.candidate_containers.speedups import Verdict
 from fc_assets.candidate_containers.stock import Candidate
 from fc_assets.tables import ERROR_LOGS
 from fc_resources.errors import TransientError
-from fc_resources.git import Mirrors
-from fc_resources.sandbox import Ended, Limits
+from fc_resources.git import Mirror, Mirrors
+from fc_resources.sandbox import Ended, Limits, Workspace
 
 _BUILD_LIMITED = "docker_build"
 
@@ -25,6 +27,9 @@ class Tools:
     builder: Builder
     scripts: Path
     limits: Limits
+    secrets: Sequence[bytes] = ()
+    #: For all of the measure check; with None it is not run.
+    measuring: Limits | None = None
 
 
 def verify(candidate: Candidate, tools: Tools) -> work.Answer:
@@ -58,14 +63,19 @@ def verify(candidate: Candidate, tools: Tools) -> work.Answer:
             if check.outcome == "passed":
                 check, ended, times = checks.profile(workspace, candidate, context, tools.limits)
                 passed.append(check)
+            if check.outcome == "passed":
+                passed.append(_hygiene(workspace, candidate, mirror, tools))
             image = workspace.image
+            measured = None
+            if passed[-1].outcome == "passed" and isinstance(workspace, Image) and tools.measuring:
+                measured = workspace.measure(candidate, context, mirror, times, tools.measuring)
     except BuildFailedError as error:
         return _failed(attempt, error.ended.name, error.ended, started)
-    if passed[-1].outcome != "passed":
+    if passed[-1].outcome == "failed":
         return _failed(attempt, passed[-1].check, ended, started, passed[-1].evidence)
 
     seconds = time.monotonic() - started
-    passed += [checks.Check(c, "not_run", "") for c in checks.CHECKS[len(passed) :]]
+    passed.append(_measured(measured, tools))
     row = identity | {
         "sha": candidate.sha,
         "base_sha": candidate.base_sha,
@@ -77,8 +87,28 @@ def verify(candidate: Candidate, tools: Tools) -> work.Answer:
         "checks": [vars(check) for check in passed],
         "benchmarks": [{"benchmark": k, "seconds": v} for k, v in sorted(times.items())],
         "seconds": seconds,
+        **(measured.row() if measured else {}),
     }
     return work.Answer([row], {ERROR_LOGS.name: [attempt | {"seconds": seconds}]})
+
+
+def _hygiene(
+    workspace: Workspace, candidate: Candidate, mirror: Mirror, tools: Tools
+) -> checks.Check:
+    if not isinstance(workspace, Image):
+        return checks.Check("hygiene", "not_run", "there is no image: verified without Docker")
+    subject = workspace.subject(candidate.pins)
+    return hygiene.hygiene(subject, candidate, mirror, tools.secrets)
+
+
+def _measured(verdict: Verdict | None, tools: Tools) -> checks.Check:
+    if verdict is not None:
+        outcome = "failed" if verdict.verdict == "unknown" else "passed"
+        return checks.Check("measure", outcome, verdict.evidence())
+    why = "there is no container to measure in"
+    if tools.builder.sandbox == "docker":
+        why = "FC_MEASURE_TIMEOUT_S is 0, or not set for the sample"
+    return checks.Check("measure", "not_run", why)
 
 
 def _failed(
@@ -88,10 +118,15 @@ def _failed(
     outage = causes.outage(ended.log) if stage.startswith(_BUILD_LIMITED) else None
     if outage is not None:
         raise TransientError(f"{stage} met an outage: {outage}")
-    cause = f"killed after {ended.seconds:.0f} s" if ended.timed_out else causes.cause(ended.log)
+    if stage == "hygiene":  # no script of its own, whose log could tell more
+        cause, evidence = evidence, ""
+    elif ended.timed_out:
+        cause = f"killed after {ended.seconds:.0f} s"
+    else:
+        cause = causes.cause(ended.log)
     row = attempt | {
         "failure_stage": stage,
-        "returncode": ended.returncode,
+        "returncode": None if stage == "hygiene" else ended.returncode,
         "timed_out": ended.timed_out,
         "cause": f"{evidence}; {cause}" if evidence else cause,
         "log": ended.log,

@@ -17,6 +17,7 @@ from typing import Any
 import docker as docker_sdk
 import pytest
 
+from fc_resources import docker_layers
 from fc_resources.docker import ROOT, Docker, OutputTooLargeError
 from fc_resources.errors import PermanentError, TransientError, UnavailableError
 from fc_resources.sandbox import OUTPUT_LIMIT, Ended, Limits, Script
@@ -269,6 +270,62 @@ def test_all_that_runs_can_be_killed(docker: Docker, image: str, tmp_path: Path)
     thread.join(60)
     assert len(failed) == 1
     assert not (isinstance(failed[0], Ended) and failed[0].ok)
+
+
+# Several scripts in one container.
+
+
+def test_scripts_of_a_session_leave_traces_for_the_next(docker: Docker, image: str) -> None:
+    with docker.session(image, _LIMITS) as session:
+        first = session.run(Script("a.sh", "echo 1 > /x; echo out; cat $FC_INPUT/f; exit 3",
+                                   {}, {"f": b"in\n"}))  # fmt: skip
+        second = session.run(
+            Script("b.sh", 'cat /x; ls "$FC_INPUT"; echo "$A" > $FC_OUTPUT/y', {"A": "b"})
+        )
+    assert (first.returncode, first.log, first.output) == (3, "out\nin\n", {})
+    assert (second.ok, second.log, second.output) == (True, "1\nb.sh\n", {"y": b"b\n"})
+
+
+def test_a_session_has_the_limits_of_a_run(docker: Docker, image: str) -> None:
+    content = "grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status | cut -f2; ls /sys/class/net"
+    with docker.session(image, _LIMITS) as session:
+        lines = session.run(Script("a.sh", content)).log.split()
+    assert lines == ["0" * 16, "0" * 16, "1", "lo"]
+
+
+def test_a_script_that_takes_too_long_ends_its_session(docker: Docker, image: str) -> None:
+    with docker.session(image, _LIMITS) as session:
+        ended = session.run(Script("a.sh", "trap '' TERM; sleep 600"), 1)
+        assert (ended.ok, ended.timed_out) == (False, True)
+        with pytest.raises(PermanentError):
+            session.run(Script("b.sh", "true"))
+
+
+def test_a_log_without_end_is_cut(docker: Docker, image: str) -> None:
+    with docker.session(image, _LIMITS) as session:
+        ended = session.run(Script("a.sh", "head -c 90000000 /dev/zero | tr '\\0' x; echo end"))
+    assert len(ended.log) == 20_000
+    assert ended.log.endswith("xend\n")
+
+
+# Images as data.
+
+
+def test_a_saved_image_is_read_layer_by_layer(
+    docker: Docker, image: str, target: str, tmp_path: Path
+) -> None:
+    _build(docker, target, image, f"mkdir {ROOT}; echo hello > {ROOT}/x; ln -s x {ROOT}/y")
+    own = docker_layers.shared(docker.layers(target), docker.layers(image))
+    assert own == len(docker.layers(image)) == len(docker.layers(target)) - 1
+    docker.save(target, tmp_path / "image.tar")
+    tree, entries, config = docker_layers.read(
+        tmp_path / "image.tar", lambda entry, file: file.read() if entry.layer == own else None
+    )
+    found = tree.resolve(f"{ROOT}/y")
+    assert found is not None
+    assert (found[0], found[1].note, found[1].layer) == (f"{ROOT}/x", b"hello\n", own)
+    assert b"WorkingDir" in config
+    assert {entry.layer for entry in entries} == set(range(own + 1))
 
 
 # Registries.

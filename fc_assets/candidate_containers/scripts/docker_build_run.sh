@@ -3,6 +3,7 @@
 # outside of it so that no file of the repository changes.
 # FC_ASV_CONFIG  path of the ASV configuration in the repository
 set -euo pipefail
+export PYTHONDONTWRITEBYTECODE=1
 "$FC_ROOT/venv/bin/python" - "$FC_ROOT/$FC_REPOSITORY" "$FC_ASV_CONFIG" "$FC_ROOT/asv.json" <<'EOF'
 import json, pathlib, sys
 from asv import util

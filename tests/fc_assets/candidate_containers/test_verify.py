@@ -6,111 +6,25 @@ is Docker.
 
 import contextlib
 import dataclasses
-import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fc_assets.candidate_containers.build import Builder, DockerBuilder, ProcessBuilder
-from fc_assets.candidate_containers.stock import Candidate, context
+from fc_assets.candidate_containers.stock import context
 from fc_assets.candidate_containers.verify import Tools, verify
-from fc_resources.docker import Docker
 from fc_resources.errors import TransientError
-from fc_resources.git import Mirrors
 from fc_resources.sandbox import Limits
-from fc_resources.uv import Uv
-
-_FILES = {
-    "pyproject.toml": """
-[build-system]
-requires = ["setuptools"]
-build-backend = "setuptools.build_meta"
-[project]
-name = "tiny"
-version = "1"
-[tool.setuptools]
-packages = ["tiny"]
-""",
-    "tiny/__init__.py": "def work():\n    return sum(range(1000))\n",
-    "asv.conf.json": '{"version": 1, "project": "tiny", "repo": ".", "branches": ["master"]}',
-    "benchmarks/__init__.py": "",
-    "benchmarks/bench.py": "import tiny\n\ndef time_work():\n    tiny.work()\n",
-}
-_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-@pytest.fixture(scope="session")
-def pins(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    found = Uv(tmp_path_factory.mktemp("uv")).pin(["asv", "setuptools"], _PYTHON, None)
-    assert found.pins is not None, found.log
-    return tuple(found.pins)
-
-
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def tools(request: pytest.FixtureRequest, tmp_path: Path, pins: tuple[str, ...]) -> Tools:
-    limits = Limits(300, memory="2g")
-    builder: Builder = ProcessBuilder(tmp_path / "sandboxes", limits)
-    if request.param == "docker":
-        image = os.environ.get("FC_BASE_IMAGE", "python:{python}-slim-bookworm")
-        version = Uv(tmp_path).version
-        builder = DockerBuilder(Docker(tmp_path), image, version, limits)
-    mirrors = Mirrors(tmp_path / "mirrors", local=tmp_path / "git")
-    return Tools(mirrors, builder, tmp_path / "scripts", Limits(60, memory="2g"))
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    done = subprocess.run(
-        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
-
-
-def _candidate(tmp_path: Path, pins: tuple[str, ...], **changed: str | None) -> Candidate:
-    """A repository whose last commit is the solution, and the one before it the base."""
-    work = tmp_path / "git" / "o" / "tiny.git"
-    work.mkdir(parents=True)
-    _git(work, "init", "--quiet", "--initial-branch", "trunk")
-    for name, content in {**_FILES, **changed}.items():
-        if content is not None:
-            (work / name).parent.mkdir(parents=True, exist_ok=True)
-            (work / name).write_text(content)
-    _git(work, "add", "--all")
-    _git(work, "commit", "--quiet", "-m", "base")
-    (work / "tiny" / "solution.py").write_text("SECRET_OF_THE_SOLUTION = 1\n")
-    _git(work, "add", "--all")
-    _git(work, "commit", "--quiet", "-m", "solution")
-    return Candidate(
-        "o",
-        "tiny",
-        1,
-        _git(work, "rev-parse", "HEAD"),
-        _git(work, "rev-parse", "HEAD^"),
-        "tiny",
-        ".",
-        "asv.conf.json",
-        _PYTHON,
-        pins,
-        (),
-        None,
-    )
-
-
-def _attempt(answer: Any) -> dict[str, Any]:
-    [row] = answer.also["error_logs"]
-    return row
+from tests.fc_assets.candidate_containers import tiny
 
 
 def test_a_sound_repository_is_verified(
     tmp_path: Path, tools: Tools, pins: tuple[str, ...]
 ) -> None:
-    answer = verify(_candidate(tmp_path, pins), tools)
-    assert _attempt(answer).get("failure_stage") is None, _attempt(answer)
+    answer = verify(tiny.candidate(tmp_path, pins), tools)
+    assert tiny.attempt(answer).get("failure_stage") is None, tiny.attempt(answer)
     [row] = answer.rows
     assert [b["benchmark"] for b in row["benchmarks"]] == ["bench.time_work"]
     outcomes = {check["check"]: check["outcome"] for check in row["checks"]}
@@ -118,7 +32,7 @@ def test_a_sound_repository_is_verified(
         "build": "passed",
         "smoke": "passed",
         "profile": "passed",
-        "hygiene": "not_run",
+        "hygiene": "passed" if tools.builder.sandbox == "docker" else "not_run",
         "measure": "not_run",
     }
     assert row["origin"] == "stock"
@@ -142,9 +56,9 @@ def test_a_broken_repository_fails_at_its_stage(
     stage: str,
     cause: str,
 ) -> None:
-    answer = verify(_candidate(tmp_path, pins, **changed), tools)
+    answer = verify(tiny.candidate(tmp_path, pins, **changed), tools)
     assert answer.rows == []
-    attempt = _attempt(answer)
+    attempt = tiny.attempt(answer)
     assert attempt["failure_stage"] == stage, attempt
     assert cause in attempt["cause"]
     assert attempt["timed_out"] is False
@@ -159,7 +73,7 @@ def test_a_package_from_elsewhere_than_the_checkout_is_refused(
     text = context("o", "tiny", tmp_path / "none").scripts["docker_build_pkg.sh"]
     assert "--editable " in text
     (own / "docker_build_pkg.sh").write_text(text.replace("--editable ", ""))
-    attempt = _attempt(verify(_candidate(tmp_path, pins), tools))
+    attempt = tiny.attempt(verify(tiny.candidate(tmp_path, pins), tools))
     assert attempt["origin"] == "user"
     assert attempt["failure_stage"] == "smoke"
     assert "site-packages" in attempt["cause"]
@@ -170,9 +84,9 @@ def test_a_time_out_is_a_failure_and_says_so(
 ) -> None:
     endless = "import time\n\ndef time_a():\n    time.sleep(600)\ntime_a.timeout = 600\n"
     short = dataclasses.replace(tools, limits=Limits(8, memory="2g"))
-    answer = verify(_candidate(tmp_path, pins, **{"benchmarks/bench.py": endless}), short)
+    answer = verify(tiny.candidate(tmp_path, pins, **{"benchmarks/bench.py": endless}), short)
     assert answer.rows == []
-    attempt = _attempt(answer)
+    attempt = tiny.attempt(answer)
     assert (attempt["failure_stage"], attempt["timed_out"]) == ("profile", True)
     assert "killed after" in attempt["cause"]
 
@@ -186,9 +100,9 @@ out = pathlib.Path(os.environ["FC_OUTPUT"])
 (out / "verified").write_text("true")
 (out / "times.json").write_text(json.dumps({"bench.time_a": 0.1}))
 """
-    answer = verify(_candidate(tmp_path, pins, **{"benchmarks/bench.py": forged}), tools)
+    answer = verify(tiny.candidate(tmp_path, pins, **{"benchmarks/bench.py": forged}), tools)
     assert answer.rows == []
-    assert _attempt(answer)["failure_stage"] == "profile"
+    assert tiny.attempt(answer)["failure_stage"] == "profile"
 
 
 def test_checks_have_no_network(tmp_path: Path, tools: Tools, pins: tuple[str, ...]) -> None:
@@ -198,9 +112,11 @@ def time_a():
     socket.create_connection(("127.0.0.1", %d), 2).close()
 """
     with _listening() as port:
-        answer = verify(_candidate(tmp_path, pins, **{"benchmarks/bench.py": online % port}), tools)
+        answer = verify(
+            tiny.candidate(tmp_path, pins, **{"benchmarks/bench.py": online % port}), tools
+        )
     assert answer.rows == []
-    assert _attempt(answer)["failure_stage"] == "profile"
+    assert tiny.attempt(answer)["failure_stage"] == "profile"
 
 
 @contextlib.contextmanager
@@ -217,18 +133,18 @@ def test_an_outage_while_building_is_no_answer(
     script = "echo 'error: error sending request for url (index)' >&2; exit 2\n"
     (own / "docker_build_pkg.sh").write_text(script)
     with pytest.raises(TransientError, match="met an outage"):
-        verify(_candidate(tmp_path, pins), tools)
+        verify(tiny.candidate(tmp_path, pins), tools)
 
 
 def test_without_an_environment_or_benchmarks_nothing_is_tried(
     tmp_path: Path, tools: Tools, pins: tuple[str, ...]
 ) -> None:
-    sound = _candidate(tmp_path, pins)
+    sound = tiny.candidate(tmp_path, pins)
     for candidate, cause in (
         (dataclasses.replace(sound, asv_config=None), "no ASV configuration"),
         (dataclasses.replace(sound, pins=(), reason="unsatisfiable"), "unsatisfiable"),
     ):
-        attempt = _attempt(verify(candidate, tools))
+        attempt = tiny.attempt(verify(candidate, tools))
         assert attempt["failure_stage"] == "environment"
         assert cause in attempt["cause"]
 
@@ -238,7 +154,7 @@ def test_without_an_environment_or_benchmarks_nothing_is_tried(
 def test_no_object_of_the_solution_is_in_any_layer(
     tmp_path: Path, tools: Tools, pins: tuple[str, ...]
 ) -> None:
-    candidate = _candidate(tmp_path, pins)
+    candidate = tiny.candidate(tmp_path, pins)
     [row] = verify(candidate, tools).rows
     look = (
         "cd /workspace/tiny && git cat-file --batch-all-objects --batch-check | cut -d' ' -f1;"
@@ -250,7 +166,9 @@ def test_no_object_of_the_solution_is_in_any_layer(
         text=True,
         check=False,
     ).stdout
-    objects = _git(tmp_path / "git" / "o" / "tiny.git", "rev-list", "--objects", candidate.base_sha)
+    objects = tiny.git(
+        tmp_path / "git" / "o" / "tiny.git", "rev-list", "--objects", candidate.base_sha
+    )
     wanted = {line.split(" ")[0] for line in objects.splitlines()}
     lines = out.splitlines()
     assert {line for line in lines if len(line) == 40} == wanted

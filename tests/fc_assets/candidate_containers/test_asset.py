@@ -1,0 +1,53 @@
+"""What the asset takes from the settings: secrets to look for, and whether to measure."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from fc_assets import sample
+from fc_assets.candidate_containers import asset
+from fc_assets.candidate_containers.stock import Candidate
+from fc_resources import settings
+
+
+def _settings(monkeypatch: pytest.MonkeyPatch, **values: str) -> settings.Settings:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return settings.load()
+
+
+def test_every_secret_is_looked_for_and_each_token_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = _settings(
+        monkeypatch,
+        GH_TOKENS="first-token, second-token",
+        PORTKEY_API_KEY="a-key-of-portkey",
+        DSPY_MODEL="@openai/gpt-5-mini",
+    )
+    found = asset.secrets(given)
+    assert {b"first-token", b"second-token", b"a-key-of-portkey"} < set(found)
+    # What is as short as that would be found by chance.
+    assert asset.secrets(_settings(monkeypatch, GH_TOKENS="", PORTKEY_API_KEY="x")) == []
+
+
+@pytest.mark.parametrize(
+    ("set_to", "is_sample", "seconds"),
+    [
+        (None, True, None),
+        (None, False, 1800),
+        ("60", True, 60),
+        ("60", False, 60),
+        ("0", False, None),
+    ],
+)
+def test_the_sample_is_measured_where_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, set_to: str | None, is_sample: bool, seconds: float | None
+) -> None:
+    values: dict[str, Any] = {"FC_MEASURE_TIMEOUT_S": set_to} if set_to else {}
+    sha = sample.load("pull_requests")[0]["pr_merge_commit_sha"]
+    owner, repo = sample.REPOSITORY
+    own = Candidate(owner, repo, 1, sha, "b" * 40, repo, ".", None, None, (), (), None)
+    other = dataclasses.replace(own, sha="c" * 40)
+    candidates = [own] if is_sample else [own, other]
+    limits = asset.measuring(_settings(monkeypatch, **values), candidates)
+    assert (limits and limits.timeout_s) == seconds
