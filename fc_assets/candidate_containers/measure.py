@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import posixpath
 import re
+import threading
 import time
 from collections.abc import Mapping, Sequence
 
@@ -38,6 +39,8 @@ git ls-files -z --cached --others --exclude-standard |
 exec bash "$FC_INPUT/docker_build_pkg.sh"
 """
 _Times = list[dict[str, float]]
+#: Two pull requests at once would disturb each other's times.
+_ALONE = threading.Lock()
 
 
 def measure(
@@ -49,7 +52,23 @@ def measure(
     times: Mapping[str, float],
     limits: Limits,
 ) -> Verdict:
-    """Measure within `limits.timeout_s` in all; `times` are the profile's, by benchmark."""
+    """Measure within `limits.timeout_s` in all; `times` are the profile's, by benchmark.
+
+    One pull request at a time in this process; waiting for its turn does not count.
+    """
+    with _ALONE:
+        return _measured(docker, image, candidate, context, mirror, times, limits)
+
+
+def _measured(
+    docker: Docker,
+    image: str,
+    candidate: Candidate,
+    context: Context,
+    mirror: Mirror,
+    times: Mapping[str, float],
+    limits: Limits,
+) -> Verdict:
     started = time.monotonic()
     deadline = started + limits.timeout_s
     try:
