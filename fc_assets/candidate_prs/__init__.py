@@ -12,7 +12,7 @@ RULES = "rules/3"
 #: What a model is told.
 PROMPT = "extract/1"
 #: Which issues are taken, and what of them is kept.
-LINKS = "issues/1"
+LINKS = "issues/2"
 #: How a statement is compared to the solution, and what is done about it.
 LEAKS = "leaks/2"
 TEMPLATE = "statement.md.jinja"

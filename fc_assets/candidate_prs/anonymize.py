@@ -22,8 +22,8 @@ _TRAILER = re.compile(
 _SIGNATURE = re.compile(r"(?<![\w@])(?:[^\W\d_a-z][\w.'-]{0,40} ){1,4}(?=<[^<>@\s]{1,64}@)")
 _MENTION = re.compile(r"(?<![\w`@/.\\])@([A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}+)(?![\w(/\[]|[.-]\w)")
 _DECORATED = re.compile(
-    r"^[ \t]*@[\w.]+[^\n]*\n"
-    r"(?=(?:[ \t]*@[^\n]*\n){0,9}[ \t]*(?:async\s+)?(?:def|class|cdef|cpdef)\b)",
+    r"^[ \t]*+@[\w.]++[^\n]*+\n"
+    r"(?=(?:[ \t]*+@[^\n]*+\n){0,9}+[ \t]*+(?:async[ \t]++)?(?:def|class|cdef|cpdef)\b)",
     re.MULTILINE,
 )
 #: Decorators that people write about without marking them as code.
@@ -31,9 +31,26 @@ _DECORATORS = frozenset(
     {
         *("property", "staticmethod", "classmethod", "cache", "jit", "njit", "vectorize"),
         *("dataclass", "overload", "override", "abstractmethod", "contextmanager", "wraps"),
-        *("final", "profile", "fixture", "numba", "torch", "tf"),
+        *("final", "profile", "fixture", "numba", "torch", "tf", "guvectorize", "delayed", "cuda"),
+        *("singledispatch", "singledispatchmethod", "lru_cache", "functools", "pytest", "stencil"),
+        *("cached_property", "total_ordering", "generated_jit", "cfunc", "memoize", "jitclass"),
     }
 )
+#: What mail programs put above a quote.
+_REPLY = re.compile(
+    r"^([ \t>]*+)On (?=[^\n]{0,60}\d)[^\n]{1,200}(?:\n[^\n]{1,100})?[ \t]?wrote:[ \t]*$",
+    re.MULTILINE,
+)
+_PROMPT = re.compile(
+    r"^([ \t>]*+(?:\([^()\n]{1,40}\) ?)?\[?)[\w.-]{1,40}@[\w.-]{1,64}"
+    r"(?=[: ][^\s$#%]{0,100}\]?[$#%] )",
+    re.MULTILINE,
+)
+#: `x@self.weight` multiplies in prose too.
+_PRODUCT = re.compile(r"\w@\w\.|[\w.+%-]+@self\.")
+_NO_PATH = re.compile(r"[^\w.~/-]")
+#: Characters before a folder that are looked at.
+_BEFORE = 200
 _HOME = re.compile(
     r"(?<![\w@])https?://[^\s<>\"')]+"
     r"|(?P<home>/home/|/Users/)[\w.-]*[\w-]"
@@ -41,8 +58,10 @@ _HOME = re.compile(
     r"(?:[^\\/\s\"'`<>|:*?][^\\/\r\n\"'`<>|:*?]{0,63}(?=(?P=slash))|[\w.-]*[\w-])"
 )
 _PROFILE = re.compile(
-    r"(https?://github\.com/)([A-Za-z0-9-]{1,39})(?=/?(?:[\s)>,;\]\"']|[.:]\s|\.?\Z))"
+    r"((?<![\w.@/-])(?:https?://)?(?:www\.)?github\.com/)([A-Za-z0-9-]{1,39})"
+    r"(?=/?(?:[\s)>,;\]\"']|[.:]\s|\.?\Z))"
 )
+_GIST = re.compile(r"(\bgist\.github(?:usercontent)?\.com/)([A-Za-z0-9-]{1,39})(?=/[0-9a-f])")
 
 
 class People:
@@ -73,7 +92,8 @@ class People:
         return "".join(kept)
 
     def _mentions(self, text: str) -> str:
-        masked = _EMAIL.sub("user@example.org", _code(text))
+        masked = _EMAIL.sub(_address, _code(_REPLY.sub(r"\1user wrote:", text)))
+        masked = _GIST.sub(lambda m: f"{m[1]}{self.name(m[2])}", masked)
         masked = _PROFILE.sub(lambda m: f"{m[1]}{self.name(m[2])}", masked)
         return _MENTION.sub(self._mention, masked)
 
@@ -88,11 +108,19 @@ def anonymize(text: str) -> str:
 
 def _code(text: str) -> str:
     """What names a person in code as well: signatures, addresses, home folders."""
-    masked = _TRAILER.sub(r"\1user <user@example.org>", text)
+    masked = _TRAILER.sub(r"\1user <user@example.org>", _PROMPT.sub(r"\1user@host", text))
     masked = _CODE_EMAIL.sub("user@example.org", _SIGNATURE.sub("user ", masked))
     return _HOME.sub(_home, masked)
 
 
+def _address(match: re.Match[str]) -> str:
+    is_product = _PRODUCT.match(match[0]) and not _CODE_EMAIL.fullmatch(match[0])
+    return match[0] if is_product else "user@example.org"
+
+
 def _home(match: re.Match[str]) -> str:
     folder = match["home"] or match["windows"]
-    return f"{folder}user" if folder else match[0]
+    # `src/home/view.py` is no home.
+    path = _NO_PATH.split(match.string[max(0, match.start() - _BEFORE) : match.start()])[-1]
+    relative = match["home"] and 0 < len(path) < _BEFORE and path[0] not in "/~"
+    return match[0] if relative or not folder else f"{folder}user"

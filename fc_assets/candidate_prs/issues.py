@@ -5,11 +5,10 @@ text is the problem is not decided here.
 """
 
 import dataclasses
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from fc_assets.candidate_prs import links, markdown
+from fc_assets.candidate_prs import announces, links, markdown
 from fc_assets.candidate_prs.own import texts
 from fc_assets.candidate_prs.sides import moment, shortened
 from fc_assets.texts import storable
@@ -28,22 +27,6 @@ _REFERENCES, _ISSUES = 20, 10
 _COMMENTS, _BODY, _COMMENT = 100, 20_000, 5_000
 #: Nothing of a text after that is looked at; GitHub takes 65,536 characters.
 _READ = 65_536
-#: Somebody tells that, and where, it is solved.
-_ANNOUNCES = re.compile(
-    r"\b(?:fixed|closed|resolved|solved|addressed|implemented|added|done|merged|landed|handled"
-    r"|taken back|reverted|superseded)\s+(?:this\s+)?(?:by|in|via|with|on|through)\s+(?:the\s+)?"
-    r"(?:PR\b|pull request|commit\b|main\b|master\b|#|gh-|https?://|[\w.-]+/[\w.-]+#"
-    r"|[0-9a-f]{7,40}\b)"
-    r"|\b(?:fixed|resolved|solved|released|available)\s+(?:in|with|as|since)\s+"
-    r"(?:version\s+)?v?\d+\.\d+"
-    r"|\b(?:should be|been|(?:this|that|it|issue)(?: is| was|'s))\s+(?:now\s+)?(?:fixed|resolved)\b"
-    r"|\b(?:opened|submitted|sent|made|created|filed|put up|prepared|pushed|wrote|my)\s+"
-    r"(?:\w+\s+)?(?:PR|pull request)\b"
-    r"|\b(?:PR|pull request)\s*(?:#|:|is (?:up|open|ready|here)|at https?://)"
-    r"|\b(?:proposal|proposed|attempt|fix|patch)\s+(?:is\s+)?(?:in|at|up)\b\s*:?\s*(?:#|https?://)"
-    r"|\bgithub\.com/[\w.-]+/[\w.-]+/(?:pull|commit)/",
-    re.IGNORECASE,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +162,11 @@ class _Search:
         if _is_later(issue.get("edited_at"), merged_at):
             body = ""
             self._left_out.append(f"{name}: its text was changed after the merge")
+        owner, _, repo = key[0].partition("/")
+
+        def refers(text: str) -> bool:
+            return self._own in links.references(text, owner, repo)
+
         kept: list[dict[str, Any]] = []
         late = told = 0
         for comment in issue["comments"] or []:
@@ -187,16 +175,12 @@ class _Search:
                 comment.get("edited_at"), merged_at
             ):
                 late += 1
-            elif self._announces(text, key[0]):
-                told += 1
-            else:
-                kept.append(
-                    {
-                        "author": comment["author"],
-                        "created_at": moment(comment["created_at"]),
-                        "body": shortened(text, _COMMENT),
-                    }
-                )
+                continue
+            rest, announced = announces.cut(text, refers)
+            told += bool(announced)
+            if rest.strip() or not announced:
+                written = {"author": comment["author"], "created_at": moment(comment["created_at"])}
+                kept.append({**written, "body": shortened(rest, _COMMENT)})
         more = max(0, (issue.get("comment_count") or 0) - len(issue["comments"] or []))
         more += len(kept[_COMMENTS:])
         counts = ((late, "after the merge"), (told, "announcing the solution"), (more, "too many"))
@@ -213,10 +197,6 @@ class _Search:
             "created_at": moment(issue["created_at"]),
             "comments": kept[:_COMMENTS],
         }
-
-    def _announces(self, text: str, name: str) -> bool:
-        owner, _, repo = name.partition("/")
-        return bool(_ANNOUNCES.search(text)) or self._own in links.references(text, owner, repo)
 
     def _without_names(self, issue: Mapping[str, Any]) -> dict[str, Any]:
         def masked(entry: Mapping[str, Any]) -> dict[str, Any]:

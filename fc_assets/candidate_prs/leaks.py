@@ -7,11 +7,11 @@ A problem is compared to the diff and to what was written about the solution. Ev
 import dataclasses
 import functools
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
-from fc_assets.candidate_prs import figures, links, markdown
+from fc_assets.candidate_prs import figures, fixes, links, markdown
 
-KINDS = ("identifier", "sentence", "figure", "link")
+KINDS = ("code", "identifier", "sentence", "figure", "link")
 
 _NAME = re.compile(r"\b[A-Za-z_][A-Za-z0-9_]{2,}\b")
 _DEFINED = re.compile(
@@ -19,19 +19,20 @@ _DEFINED = re.compile(
     r"|(?<![\w.])([A-Za-z_]\w*)[ \t]*(?::[^=\n()]{1,80})?=(?!=)|import\s+\(?([\w, ]+)"
 )
 _SHORTEST = 5
+#: `searchSorted`, `KDTree`
+_CAPITALS = re.compile(r"[a-z][A-Z]|[A-Z][A-Z][a-z]")
+#: `np.bisect`, `bisect(`
+_CALLED = re.compile(r"(?<=\w\.)([A-Za-z_]\w{2,})\b|\b([A-Za-z_]\w{2,})\(")
 _ASIDE = re.compile(
     r"(?:^|/)(?:tests?|testing|docs?|benchmarks?|asv_bench|examples?|news|changes|changelog\w*)/"
     r"|(?:^|/)(?:test_[^/]*|conftest)\.py$|\.(?:md|rst|txt|json|ya?ml|toml|cfg)$",
     re.IGNORECASE,
 )
+_FENCE = re.compile(r"[\s>]*(?:`{3,}|~{3,})")
 _WORD = re.compile(r"[^\W_]+(?:['_][^\W_]+)*")
 #: Words in a row that nobody writes twice by chance; a whole sentence may be shorter.
 _RUN, _SENTENCE = 8, 4
 _COMMENT = re.compile(r"^\s*(?:#+|//+|\*)\s*(.+)$|\"\"\"(.+?)(?:\"\"\")?$")
-_ELSEWHERE = re.compile(
-    r"github\.com/[\w.-]+/[\w.-]+/(?:pull/\d+|commits?/\w+|compare/\S+)", re.IGNORECASE
-)
-_HASH = re.compile(r"(?<![\w-])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{7,40}(?![\w-])")
 #: Comments of the diff that are compared; a diff may have megabytes.
 _COMMENTS = 2_000
 #: Words left that still say something.
@@ -58,7 +59,8 @@ class Cut:
 class Solution:
     """What a problem is compared to.
 
-    `texts` tell the solution, `reported` is what linked issues say; `known` are those issues.
+    `texts` tell the solution, `reported` is what those say who opened linked issues, `said` what
+    others say there; `known` are those issues. `number` is the pull request's.
     """
 
     owner: str
@@ -68,6 +70,13 @@ class Solution:
     known: Set[links.Reference]
     patch: str | None
     merge_commit_sha: str
+    said: Sequence[str] = ()
+    number: int = 0
+
+    @functools.cached_property
+    def code(self) -> frozenset[fixes.Run]:
+        """Code that only lines added to the library's own files have."""
+        return fixes.runs(*self._lines)
 
     @functools.cached_property
     def added(self) -> frozenset[str]:
@@ -82,17 +91,30 @@ class Solution:
 
     @functools.cached_property
     def sentences(self) -> frozenset[str]:
-        return frozenset(_normal(s) for text in self._written for s in markdown.units(text))
+        """Sentences that nobody who reported has."""
+        told = {_normal(s) for text in self._written for s in markdown.units(text)}
+        return frozenset(told - {_normal(s) for text in self.reported for s in _sentences(text)})
 
     @functools.cached_property
     def runs(self) -> frozenset[tuple[str, ...]]:
-        return frozenset(run for text in self._written for run in _runs(text))
+        told = {run for text in self._written for run in _runs(text)}
+        return frozenset(told.difference(*(_runs(text) for text in self.reported)))
 
     @functools.cached_property
     def figures(self) -> frozenset[str]:
-        """Figures of the solution that no report has."""
-        told = {figure for text in self.texts for figure in figures.after(text)}
-        return frozenset(told - {f for text in self.reported for f in figures.all_of(text)})
+        """Figures it names as its result; what may be either counts unless an issue has it."""
+        sides = [figures.sides(text) for text in self.texts]
+        told = {side: {f for found in sides for f in found[side]} for side in figures.SIDES}
+        issues = {f for text in (*self.reported, *self.said) for f in figures.all_of(text)}
+        unclear = told[figures.UNCLEAR] - issues
+        return frozenset((told[figures.AFTER] | unclear) - told[figures.BEFORE])
+
+    @functools.cached_property
+    def shown(self) -> frozenset[str]:
+        """Lines of code that linked issues have."""
+        texts = (*self.reported, *self.said)
+        found = (block for text in texts for block in markdown.blocks(text) if block.is_code)
+        return frozenset(line for block in found for line in _code_lines(block.text))
 
     @property
     def _written(self) -> list[str]:
@@ -115,32 +137,37 @@ class Solution:
         return added, before
 
 
-def find(unit: str, solution: Solution) -> list[Leak]:
+def find(unit: markdown.Unit, solution: Solution) -> list[Leak]:
     """Signs in a part of a problem, without doubles, in a stable order."""
+    text, own = unit.text, (solution.owner, solution.repo, solution.number)
+    to = links.to_changes(text, unit.is_code, own, solution.known, solution.merge_commit_sha)
     found = [
+        *(Leak("code", text) for text in _code(unit, solution)),
         *(Leak("identifier", name) for name in _identifiers(unit, solution)),
         *(Leak("sentence", text) for text in _shared(unit, solution)),
-        *(Leak("figure", f) for f in sorted(figures.all_of(unit) & solution.figures)),
-        *(Leak("link", text) for text in _links(unit, solution)),
+        *(Leak("figure", f) for f in sorted(figures.all_of(text) & solution.figures)),
+        *(Leak("link", text) for text in to),
     ]
     return list(dict.fromkeys(found))
 
 
 def find_all(text: str, solution: Solution) -> list[Leak]:
     """Signs in a whole text."""
-    return list(dict.fromkeys(leak for u in markdown.units(text) for leak in find(u, solution)))
+    return list(dict.fromkeys(leak for u in markdown.parts(text) for leak in find(u, solution)))
 
 
 def cut(text: str, solution: Solution) -> tuple[str, list[Cut]]:
     """The text without the parts that tell the solution, and these."""
-    kept, out = "", []
-    for unit in markdown.units(text):
-        leaks = find(unit, solution)
-        out += [Cut(leak, unit.strip()) for leak in leaks]
-        # What ended a line or a paragraph still does.
-        end = unit[len(unit.rstrip()) :] if "\n" in unit[len(unit.rstrip()) :] else ""
-        kept += (end if kept and not kept.endswith("\n\n") else "") if leaks else unit
-    return kept, out
+    kept, out = list[str](), []
+    for unit in markdown.parts(text):
+        leaks, part = find(unit, solution), unit.text
+        out += [Cut(leak, part.strip()) for leak in leaks]
+        if leaks:
+            # What ended a line or a paragraph still does.
+            end = part[len(part.rstrip()) :]
+            part = end if "\n" in end and kept and not kept[-1].endswith("\n\n") else ""
+        kept += [part] if part else []
+    return "".join(kept), out
 
 
 def says_something(rest: str, whole: str) -> bool:
@@ -149,38 +176,60 @@ def says_something(rest: str, whole: str) -> bool:
     return _words(below) >= _ENOUGH or 3 <= _words(rest) >= _words(whole) / 2
 
 
-def _identifiers(unit: str, solution: Solution) -> list[str]:
+def _code(unit: markdown.Unit, solution: Solution) -> list[str]:
+    """Code of the fix, or any change as a diff."""
+    found = [" ".join(run) for run in fixes.shared(unit.text, solution.code)][:1]
+    return found or (["diff"] if unit.is_code and fixes.is_diff(unit.text) else [])
+
+
+def _identifiers(unit: markdown.Unit, solution: Solution) -> list[str]:
+    if unit.is_code:
+        # Whoever reports writes code too: only what the diff makes up counts there.
+        return sorted(n for n in set(_NAME.findall(unit.text)) & solution.defined if _is_code(n))
     found: set[str] = set()
-    for piece, is_code in markdown.pieces(unit):
+    for piece, is_code in markdown.spans(unit.text):
         names = set(_NAME.findall(piece))
-        if is_code and "\n" in piece:
-            # Whoever reports writes code too: only what the diff makes up counts there.
-            found |= {n for n in names & solution.defined if _is_code(n)}
-        else:
-            alone = is_code and len(names) <= 2  # `bisect`, `np.bisect()`: marked as code
-            found |= {n for n in names & solution.added if _is_code(n) or alone}
+        alone = is_code and len(names) <= 2  # `bisect`, `np.bisect()`: marked as code
+        called = set() if is_code else _called(piece)
+        found |= {n for n in names & solution.added if _is_code(n) or alone or n in called}
     return sorted(found)
+
+
+def _called(prose: str) -> set[str]:
+    """Names in prose that are written as parts of others, or as calls."""
+    return {match[1] or match[2] for match in _CALLED.finditer(prose)}
 
 
 def _is_code(name: str) -> bool:
     """Plain words occur in any prose; what leaks a solution is spelled like code."""
     if len(name) < _SHORTEST:
         return False
-    return "_" in name.strip("_") or re.search(r"[a-z][A-Z]", name) is not None
+    return "_" in name.strip("_") or _CAPITALS.search(name) is not None
 
 
 def _names(lines: Iterable[str]) -> frozenset[str]:
     return frozenset(name for line in lines for name in _NAME.findall(line))
 
 
-def _shared(unit: str, solution: Solution) -> list[str]:
-    normal = _normal(unit)
+def _shared(unit: markdown.Unit, solution: Solution) -> list[str]:
     # Pull requests measure with the code of the report.
-    if _is_block(unit) and any(normal in _normal(text) for text in solution.reported):
+    if unit.is_code and solution.shown.issuperset(_code_lines(unit.text)):
         return []
+    normal = _normal(unit.text)
     if len(normal.split()) >= _SENTENCE and normal in solution.sentences:
         return [_quoted(normal)]
-    return [_quoted(" ".join(run)) for run in _runs(unit) if run in solution.runs][:1]
+    return [_quoted(" ".join(run)) for run in _runs(unit.text) if run in solution.runs][:1]
+
+
+def _code_lines(block: str) -> Iterator[str]:
+    lines = (_normal(line) for line in block.splitlines() if not _FENCE.match(line))
+    return (line for line in lines if line)
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """Sentences, and the whole as one, as a report may be no more."""
+    yield text
+    yield from markdown.units(text)
 
 
 def _runs(text: str) -> Iterable[tuple[str, ...]]:
@@ -190,28 +239,6 @@ def _runs(text: str) -> Iterable[tuple[str, ...]]:
 
 def _normal(text: str) -> str:
     return " ".join(_WORD.findall(text.lower()))
-
-
-def _links(unit: str, solution: Solution) -> list[str]:
-    prose = unit if not _is_block(unit) else markdown.without_code(unit)
-    found = [match[0] for match in _ELSEWHERE.finditer(unit)]
-    found += [
-        match[0]
-        for match in _HASH.finditer(prose)
-        if len(match[0]) == 40
-        or solution.merge_commit_sha.startswith(match[0])
-        or re.search(r"(?:commit|rev\w*|sha)\W{1,3}$", prose[: match.start()], re.IGNORECASE)
-    ]
-    found += [
-        f"{name}#{number}"
-        for name, number in links.references(unit, solution.owner, solution.repo)
-        if (name, number) not in solution.known
-    ]
-    return found
-
-
-def _is_block(unit: str) -> bool:
-    return any(block.is_code for block in markdown.blocks(unit))
 
 
 def _words(text: str) -> int:

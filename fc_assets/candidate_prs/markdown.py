@@ -6,19 +6,29 @@ Only as much of CommonMark as issues and pull requests need. Parts always join t
 import bisect
 import dataclasses
 import re
+from typing import NamedTuple
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
-_FENCE = re.compile(r"[\s>]*(?P<fence>`{3,}(?=[^`]*$)|~{3,})")
+_FENCE = re.compile(
+    r"[\s>]*+(?:(?:[-*+]|\d{1,9}[.)])[ \t]++)?+(?P<fence>`{3,60}+(?=[^`]*$)|~{3,60}+)"
+)
 _INDENTED = re.compile(r" {4}|\t")
 _LIST = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s")
-#: Lines that stand for themselves: list items, headings, quotes, rows of tables.
-_LINES = re.compile(r"\s*(?:[-*+]\s|\d{1,9}[.)]\s|#{1,6}\s|>|\|)")
+#: Lines that stand for themselves: list items, headings, rows of tables.
+_LINES = re.compile(r"[\s>]*(?:[-*+]\s|\d{1,9}[.)]\s|#{1,6}\s|\|)")
+_QUOTE = re.compile(r"\s*>")
 _INLINE = re.compile(r"(?<!`)(`+)(?!`)(?:.*?)(?<!`)\1(?!`)", re.DOTALL)
 _HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)|<(pre|code)\b.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
-_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_COMMENT = re.compile(r"<!--")
+#: Removing a comment may show that what follows is no code.
+_PASSES = 5
 _IMAGE = re.compile(
-    r"!\[([^\]\n]{0,200})\](?:\([^()\n]{0,2000}\)|\[[^\]\n]{0,200}\])|<img\b[^<>]{0,2000}>?", re.I
+    r"!\[([^\[\]]{0,200}+)\](?:\((?:[^()\n]|\([^()\n]{0,200}+\)){0,2000}+\)|\[[^\]\n]{0,200}\])"
+    r"|<img\b[^<>]{0,2000}>?",
+    re.IGNORECASE,
 )
+#: A line that nobody would run.
+_RUNNING = re.compile(r"[A-Z][\w']*,?(?: [\w'#`/.-]+,?){3}")
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z0-9`@*_(\"'\[])")
 _ABBREVIATED = re.compile(r"\b(?:e\.g|i\.e|vs|cf|ca|approx|resp|etc|[A-Z])\.[\"')\]]*\s+\Z")
 
@@ -26,6 +36,13 @@ _ABBREVIATED = re.compile(r"\b(?:e\.g|i\.e|vs|cf|ca|approx|resp|etc|[A-Z])\.[\"'
 @dataclasses.dataclass(frozen=True)
 class Block:
     """A code block, or a paragraph, with the blank lines after it."""
+
+    text: str
+    is_code: bool
+
+
+class Unit(NamedTuple):
+    """A part that can be left out, and whether it is a code block where it stands."""
 
     text: str
     is_code: bool
@@ -46,8 +63,7 @@ def blocks(text: str) -> list[Block]:
         is_blank = not line.strip()
         if fence:
             lines.append(line)
-            closing = line.strip().lstrip("> ")
-            if len(closing) >= len(fence) and not closing.strip(fence[0]):
+            if _closes(line, fence):
                 fence = ""
                 end(True)
             continue
@@ -106,27 +122,52 @@ def without_code(text: str) -> str:
 
 def visible(text: str) -> str:
     """The text without comments, which nobody sees, and images, which tell who looks at them."""
-    starts, code, position = [], [], 0
-    for piece, is_code in pieces(text):
-        starts.append(position)
-        code.append(is_code)
-        position += len(piece)
-    shown, at = [], 0
-    for match in _COMMENT.finditer(text):
-        if not code[bisect.bisect(starts, match.start()) - 1]:
-            shown.append(text[at : match.start()])
-            at = match.end()
-    text = "".join([*shown, text[at:]])
+    for _ in range(_PASSES):
+        before, text = text, _without_comments(text)
+        if text == before:
+            break
     return "".join(p if c else _IMAGE.sub(r"(image \1)", p) for p, c in pieces(text))
 
 
-def units(text: str) -> list[str]:
-    """The smallest parts that can be left out: sentences, list items, rows, code blocks."""
+def closed(text: str) -> str:
+    """The text with its last code block closed, so that what is put after it is read as prose.
+
+    It ends where running text begins, else at the end.
+    """
+    fence, start, at = "", 0, 0
+    for line in _LINE.findall(text):
+        if fence:
+            fence = "" if _closes(line, fence) else fence
+        elif opening := _FENCE.match(line):
+            fence, start = opening["fence"], at + len(line)
+        at += len(line)
+    if not fence:
+        return text
+    end, blank = start, False
+    for line in _LINE.findall(text[start:]):
+        if blank and _RUNNING.match(line):
+            break
+        blank = not line.strip()
+        end += len(line)
+    code = text[:end].rstrip("\r\n")
+    return f"{code}\n{fence}" + (f"\n\n{text[end:]}" if end < len(text) else "\n")
+
+
+def parts(text: str) -> list[Unit]:
+    """The smallest parts that can be left out: sentences, list items, rows, code blocks.
+
+    What is code is decided here, in its context: an indented item of a list is none.
+    """
     return [
-        unit
+        Unit(unit, block.is_code)
         for block in blocks(text)
         for unit in ([block.text] if block.is_code else _units(block.text))
     ]
+
+
+def units(text: str) -> list[str]:
+    """Texts of the parts."""
+    return [unit.text for unit in parts(text)]
 
 
 def sentences(text: str) -> list[str]:
@@ -154,7 +195,13 @@ def sentences(text: str) -> list[str]:
 def _units(paragraph: str) -> list[str]:
     found: list[str] = []
     prose: list[str] = []
+    was_quote = False
     for line in _LINE.findall(paragraph):
+        is_quote = bool(_QUOTE.match(line))
+        if is_quote != was_quote and line.strip():
+            # Lines of a quote go on with each other, as those of a paragraph do.
+            found += sentences("".join(prose))
+            prose, was_quote = [], is_quote
         if found and not prose and not line.strip():
             found[-1] += line
         elif _LINES.match(line):
@@ -164,3 +211,24 @@ def _units(paragraph: str) -> list[str]:
         else:
             prose.append(line)
     return [*found, *sentences("".join(prose))]
+
+
+def _closes(line: str, fence: str) -> bool:
+    closing = line.strip().lstrip("> ")
+    return len(closing) >= len(fence) and not closing.strip(fence[0])
+
+
+def _without_comments(text: str) -> str:
+    starts, code, position = [], [], 0
+    for piece, is_code in pieces(text):
+        starts.append(position)
+        code.append(is_code)
+        position += len(piece)
+    shown, at = [], 0
+    for match in _COMMENT.finditer(text):
+        start = match.start()
+        if start >= at and not code[bisect.bisect(starts, start) - 1]:
+            shown.append(text[at:start])
+            end = text.find("-->", start + 4)
+            at = end + 3 if end >= 0 else len(text)
+    return "".join([*shown, text[at:]])

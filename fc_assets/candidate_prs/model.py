@@ -133,5 +133,5 @@ def _cleaned(value: Any) -> str:
     return (
         ""
         if _NOTHING.fullmatch(text[:200]) and len(text) <= 200
-        else anonymize(markdown.visible(text))
+        else anonymize(markdown.closed(markdown.visible(text)))
     )

@@ -26,10 +26,10 @@ def texts(row: Mapping[str, Any]) -> Own:
     """Title, body, and comments and reviews of people from before the merge."""
     people = People()
     title = people.mask(" ".join(markdown.visible(shortened(storable(row["title"]), 300)).split()))
-    body = people.mask(markdown.visible(shortened(storable(row["body"]), _BODY)))
+    body = people.mask(markdown.closed(markdown.visible(shortened(storable(row["body"]), _BODY))))
     said = [
         f"{people.name(event['author']) or 'somebody'}: "
-        f"{people.mask(shortened(storable(event['body']), _COMMENT))}"
+        f"{people.mask(markdown.closed(shortened(storable(event['body']), _COMMENT)))}"
         for event in row.get("events") or []
         if event["kind"] in ("comment", "review")
         and (event["body"] or "").strip()

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fc_assets import candidate_prs
-from fc_assets.candidate_prs import markdown
+from fc_assets.candidate_prs import fixes, markdown
 from fc_assets.candidate_prs.sides import Material, Sides
 
 _SOLUTION = re.compile(
     r"\bfix(?:ed|es|ing)? (?:by|in|with|it|this|for)\b|\b(?:the|a|easy|simple|proposed) fix\b"
     r"|\b(?:we|i|you|one) (?:can|could|should|might|would)\b(?! (?:also |still |not |easily )*"
-    r"(?:reproduce|confirm|see|provide|share|test|try|expect|have thought|like|say|not)\b)"
+    r"(?:reproduce|confirm|see|provide|share|test|try|expect|have thought|like|say|not|run|observe"
+    r"|notice|find|download|time|profile|measure|finish|be able|no longer|barely|hardly)\b)"
     r"|\bwould (?:be (?:faster|quicker|better)|help|fix|solve|avoid|let|make)\b"
     r"|\b(?:why not|how about|what about|workaround|work-around|my branch|a branch|prototype)\b"
     r"|\b(?:pull request|PRs?|propos(?:e|al|ed|ing))\b|\b(?:was|is|been|got) merged\b"
@@ -24,12 +25,13 @@ _SOLUTION = re.compile(
     r"|\b(?:a|my|one|possible|simple|better|proposed|obvious) (?:\w+ )?solution\b"
     r"|\b(?:I|we|you|would|'d) suggest\b|\bsuggest(?:ed|ing) (?:to|that|by|fix|change)\b"
     # "3 s instead of 1" measures.
-    r"|\binstead of\b(?! (?:~|about |around |just |only )?\d)"
+    r"|\binstead of\b(?! (?:~|about |around |just |only )?(?:\d|once|twice))"
     r"|\breplac(?:e|ing) .{1,60} (?:with|by)\b"
     r"|\b(?:should|could|by) switch(?:ing)? to\b|\brewr(?:ite|ote|itten)\w*"
-    r"|\b(?:please |should |could |just |by |now )us(?:e|ing)\b"
+    r"|\b(?:please |should |could |just |by |now )us(?:e|ing)\b(?! (?:version|v?\d))"
     r"|\bby (?:keeping|cach\w+|avoid\w+|skipp\w+|stor\w+)\b"
-    r"|\bspeed(?:s|ed)? (?:it|this|that|things) up\b"
+    r"|\bvectori[sz]\w*|\bway to go\b|\bhave you (?:tried|considered)\b|\bturns out\b"
+    r"|\bmonkey-?patch\w*|\bspeed(?:s|ed)? (?:it|this|that|things) up\b"
     r"|\bmakes? (?:it|this|that|things) (?:much )?faster"
     r"|\b\d+(?:\.\d+)?\s?(?:x|\u00d7|times)\s(?:faster|quicker|speed)",
     re.IGNORECASE,
@@ -55,16 +57,33 @@ _MEASURED = re.compile(
 #: Parts of a report's form that say nothing: ticked boxes, fields left empty, lists of versions.
 _FORM = re.compile(
     r"^[ \t]*[-*] \[[ xX]\] [^\n]*\n?|^_No response_[ \t]*\n?"
-    r"|<details>(?=.{0,300}?(?:installed versions|show_versions|python *:)).{0,8000}?</details>",
+    r"|<details>(?=(?:(?!</?details>).){0,300}?(?:installed versions|show_versions|python {0,20}:))"
+    r"(?:(?!</?details>).){0,8000}+</details>",
     re.MULTILINE | re.DOTALL | re.IGNORECASE,
 )
-_DIFF = re.compile(r"[\s>]*(?:`{3,}|~{3,})\s*(?:diff|patch|suggestion)\b", re.IGNORECASE)
+#: What reproduces the problem is no solution of it.
+_REPRODUCES = re.compile(r"\W*(?:steps )?to (?:reproduce|see|measure|time)\b", re.IGNORECASE)
+#: A title that says what to do.
+_PROPOSES = re.compile(
+    r"(?:\W*(?:\[[^\]\n]{1,40}\]|\w{1,12}:))?\W*(?:us(?:e|ing)\b(?! of\b)|switch(?:ing)? to\b"
+    r"|cach(?:e|ing) (?!is\b|miss|grow|takes|never|file|size)|replac(?:e|ing)\b"
+    r"|vectori[sz](?:e|ing)\b|avoid(?:ing)?\b|rewrit(?:e|ing)\b|parallelis\w+|parallelize\b|pre-?comput(?:e|ing)\b"
+    r"|memoi[sz](?:e|ing)\b|(?:add|implement)(?:ing)? (?:a |an |the )?(?:\w+ )?(?:cache|index)\b)",
+    re.IGNORECASE,
+)
 _HEADING = re.compile(r"\s*(?:#{1,6}\s+(?P<text>.*?)|\*\*(?P<bold>[^*\n]{1,60})\*\*:?)\s*#*\s*\Z")
 _PROBLEM_HEADING = re.compile(
     r"\W*(?:the )?(?:problem|motivation|background|issue|current (?:behaviou?r|state)|symptoms?"
     r"|context|why)\b",
     re.IGNORECASE,
 )
+_SOLUTION_HEADING = re.compile(
+    r"\W*(?:(?:describe|the|a|any|possible|potential|proposed|suggested|your|my|preferred) ){0,4}"
+    r"(?:solutions?|alternatives?|propos(?:al|als|ed)|suggestions?|fix(?:es)?|workarounds?|ideas?"
+    r"|implementation|feature description)\b",
+    re.IGNORECASE,
+)
+_EXPECTED = re.compile(r"\W*expected\b", re.IGNORECASE)
 _CURRENTLY = re.compile(r"\W*(?:currently|at the moment|right now|at present|as of now)\b", re.I)
 _QUOTE = re.compile(r"\s*>")
 
@@ -78,7 +97,7 @@ class Rules:
         own, solution, measured = of_pull_request(material.title, material.body)
         problem: list[str] = []
         triage: list[str] = []
-        for issue in _relevant(material.issues):
+        for issue in _relevant(material.issues, tells=bool(own)):
             found = _of_issue(issue)
             problem += found[0]
             triage += found[1]
@@ -120,43 +139,61 @@ def of_pull_request(title: str, body: str) -> tuple[list[str], list[str], list[s
 def split(text: str) -> tuple[str, str]:
     """Text on the problem, and what suggests or announces a solution; nothing is lost.
 
-    What comes after a suggestion in its paragraph belongs to it, and so does the code below.
+    What comes after a suggestion in its paragraph belongs to it, and so does the code below;
+    under a heading that asks for a solution all does.
     """
-    kept, cut, below = [], [], False
+    kept, cut = list[str](), list[str]()
+    below = asked = expected = False
     for block in markdown.blocks(text):
         if block.is_code:
-            tells = below or bool(_DIFF.match(block.text))
-            (cut if tells else kept).append(block.text)
+            (cut if below or asked or fixes.is_diff(block.text) else kept).append(block.text)
             continue
-        units = markdown.units(block.text)
-        first = next((i for i, unit in enumerate(units) if _tells(unit)), len(units))
-        below = first < len(units)
-        kept += ["".join(units[:first])] if first else []
-        cut += ["".join(units[first:])] if below else []
+        sides: tuple[list[str], list[str]] = ([], [])
+        below = False
+        for unit in markdown.units(block.text):
+            heading = _HEADING.match(unit.strip()[:200])
+            if heading:
+                name = heading["text"] or heading["bold"] or ""
+                asked = bool(_SOLUTION_HEADING.match(name))
+                expected = bool(_EXPECTED.match(name))
+            below = below or _tells(unit) or (expected and bool(_PROPOSES.match(unit)))
+            sides[below or asked].append(unit)
+        kept += ["".join(sides[0])] if sides[0] else []
+        cut += ["".join(sides[1])] if sides[1] else []
     return _joined(kept), _joined(cut)
 
 
-def _relevant(issues: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Issues about speed; when none is, those that the pull request itself names."""
+def _relevant(issues: Sequence[Mapping[str, Any]], *, tells: bool) -> list[Mapping[str, Any]]:
+    """Issues about speed; when none is, those that the pull request names, unless it `tells`."""
     found = [i for i in issues if _PERFORMANCE.search(f"{i['title']}\n{i['body']}")]
-    return found or [issue for issue in issues if issue["depth"] == 1]
+    return found or [issue for issue in issues if issue["depth"] == 1 and not tells]
 
 
 def _of_issue(issue: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
-    """What an issue and its comments say of the problem, of its cause, and of a solution."""
-    problem, triage, solution = [f"## {issue['title']}"], [], []
+    """What an issue and its comments say of the problem, of its cause, and of a solution.
+
+    A title alone says nothing, and one that says what to do is no problem.
+    """
+    problem, triage, solution = list[str](), list[str](), list[str]()
     for entry in (issue, *issue["comments"]):
-        kept, cut = split(_FORM.sub("", entry["body"]))
+        # Each is closed, so that none makes code of the next.
+        kept, cut = split(markdown.closed(_FORM.sub("", entry["body"])))
         solution += [cut] if cut else []
         if entry is issue or (entry["author"] and entry["author"] == issue["author"]):
             problem += [kept] if kept else []
         elif kept:
             (triage if _TRIAGE.search(kept) else solution).append(kept)
+    title = issue["title"]
+    if _PROPOSES.match(title) or _tells(title):
+        solution.append(title)
+    elif problem or triage:
+        problem.insert(0, f"## {title}")
     return problem, triage, solution
 
 
 def _tells(text: str) -> bool:
-    return _SOLUTION.search(markdown.without_code(text)) is not None
+    prose = markdown.without_code(text.strip())
+    return _SOLUTION.search(prose) is not None and not _REPRODUCES.match(prose)
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -5,6 +5,8 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from fc_assets.candidate_prs import markdown
+
 #: Longest text of a side that is kept, in characters.
 LONGEST = 20_000
 
@@ -39,7 +41,9 @@ class Sides:
     solution_observations: str = ""
 
     def bounded(self) -> "Sides":
-        return Sides(*(shortened(text.strip(), LONGEST) for text in dataclasses.astuple(self)))
+        """Each text shortened, its code blocks closed."""
+        texts = (shortened(text.strip(), LONGEST - 100) for text in dataclasses.astuple(self))
+        return Sides(*(markdown.closed(text).strip() for text in texts))
 
 
 class Extractor(Protocol):

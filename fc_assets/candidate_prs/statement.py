@@ -87,11 +87,12 @@ def _solution(
     )
     texts |= dict.fromkeys(t for t in (*told, *measured) if not any(t in known for known in texts))
     issues = row["issues"] or []
-    reported = [
-        text
-        for issue in issues
-        for text in (issue["title"], issue["body"], *(c["body"] for c in issue["comments"]))
-    ]
+    reported, said = [], []
+    for issue in issues:
+        reported += [issue["title"], issue["body"]]
+        for comment in issue["comments"]:
+            by_reporter = comment["author"] and comment["author"] == issue["author"]
+            (reported if by_reporter else said).append(comment["body"])
     return leaks.Solution(
         owner=row["owner"],
         repo=row["repo"],
@@ -100,6 +101,8 @@ def _solution(
         known={(issue["repository"].lower(), issue["number"]) for issue in issues},
         patch=patch,
         merge_commit_sha=row["merge_commit_sha"] or "",
+        said=said,
+        number=row["issue_number"],
     )
 
 

@@ -1,5 +1,6 @@
 """What a report on statements counts."""
 
+from fc_assets import candidate_prs
 from fc_assets.candidate_prs.evaluate import COLUMNS, Report, evaluate
 from fc_assets.candidate_prs.sides import Sides
 from tests.fc_assets.candidate_prs.material import issue, state
@@ -24,7 +25,7 @@ def test_statements_reasons_leaks_and_cuts_are_counted() -> None:
     assert report.leaks == {"identifier": 1, "figure": 1}
     assert report.unmarked == ["o/r#12"]
     assert (report.with_cuts, report.cut) == (1, {"identifier": 1})
-    assert report.extractors == {"rules/2": 3, "said/1": 3}
+    assert report.extractors == {candidate_prs.RULES: 3, "said/1": 3}
     assert report.empty == {
         "no linked issue from before the merge": 1,
         "nothing about the problem in the linked issues": 1,

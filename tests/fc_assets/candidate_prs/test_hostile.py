@@ -89,7 +89,7 @@ def test_rules_keep_the_shape(name: str) -> None:
     started = time.monotonic()
     row = _everywhere(_HOSTILE[name], rules.Rules())
     assert time.monotonic() - started < 10
-    _check(row, "rules/2")
+    _check(row, "rules/3")
 
 
 @pytest.mark.parametrize("name", _HOSTILE)

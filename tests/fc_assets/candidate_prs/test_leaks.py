@@ -26,7 +26,8 @@ diff --git a/r/core.py b/r/core.py
 def _solution(
     *texts: str, reported: tuple[str, ...] = (), sha: str = "ab12" * 10
 ) -> leaks.Solution:
-    return leaks.Solution("o", "r", texts, reported, {("o/r", 3), ("x/y", 4)}, _PATCH, sha)
+    known = {("o/r", 3), ("x/y", 4)}
+    return leaks.Solution("o", "r", texts, reported, known, _PATCH, sha, number=9)
 
 
 def _found(text: str, *texts: str, reported: tuple[str, ...] = ()) -> list[tuple[str, str]]:
@@ -44,6 +45,7 @@ def _found(text: str, *texts: str, reported: tuple[str, ...] = ()) -> list[tuple
         ("Would `bisect` do, or bisect, or `bisect()`?", ["bisect"]),
         ("parse_file, old_name, context_name and core are slow", []),
         ("bisect is a plain word, and so is use", []),
+        ("Would np.bisect do, or bisect()?", ["bisect"]),
         ("test_only_name and public_name are in tests only", []),
         ("```python\nx = public_name(searchSorted)\n```", []),
         ("```python\nparsed_cache = 1\n```", ["parsed_cache"]),
@@ -94,6 +96,18 @@ def test_a_figure_that_was_reported_tells_nothing() -> None:
     assert _found("It is 5x slower.", "It was 5x slower.", reported=("5x slower than numpy",)) == []
 
 
+def test_a_result_stays_one_when_an_issue_repeats_it() -> None:
+    assert _found("It is 5x.", "Now 5x faster.", reported=("I saw 5x.",)) == [("figure", "5x")]
+    assert _found("It takes 3 s.", "3 s for a file", reported=("It takes 3 s.",)) == []
+    assert _found("It takes 3 s.", "3 s for a file") == [("figure", "3 s")]
+
+
+def test_a_sentence_that_was_reported_may_be_in_the_pull_request_too() -> None:
+    told = "It reads every row of the file again and again. It keeps them."
+    assert _found(told[:47], told) != []
+    assert _found(told[:47], told, reported=(told[:47],)) == []
+
+
 def test_code_that_was_reported_may_be_in_the_pull_request_too() -> None:
     code = "```python\nfor line in open(path): parse(line, keep=True)\n```"
     assert _found(code, f"I ran\n\n{code}") != []
@@ -117,7 +131,27 @@ def test_figures_have_one_spelling() -> None:
         ("Since " + "0a" * 20, "0a" * 20),
         ("See #3, x/y#4 and https://github.com/o/r/issues/3.", None),
         ("The hash deadbeef1 or 1234567 or accede7.", None),
-        ("```\nx = 1  # see #9\n```", None),
+        ("```\nx = 1  # see #8\n```", None),
+        ("```\nx = 1  # see #9\n```", "#9"),
+        ("Since commit `deadbeef1`.", "deadbeef1"),
+        ("Since `ab12ab12ab`.", "ab12ab12ab"),
+        ("```\nab12ab12ab\n```", None),
+        ("See PR 9.", "PR 9"),
+        ("See pull request 9.", "pull request 9"),
+        ("See o/r/pull/9.", "/pull/9"),
+        ("See `#9`.", "#9"),
+        ("https://api.github.com/repos/o/r/pulls/9", "github.com/repos/o/r/pulls/9"),
+        ("https://redirect.github.com/o/r/issues/9", "/issues/9"),
+        ("https://github.com/o/r/files/12/x.txt", "github.com/o/r/files/12/x.txt"),
+        ("https://github.com/x/r/compare/a...b", "github.com/x/r/compare/a...b"),
+        ("https://github.com/x/r/raw/b/x.py", "github.com/x/r/raw/b/x.py"),
+        ("https://gist.github.com/x/0a1b", "gist.github.com/x/0a1b"),
+        ("pip install git+https://example.org/r@b", "git+https://example.org/r@b"),
+        ("Not on x/r@0a1b2c3.", "x/r@0a1b2c3"),
+        ("It takes 9 s for PR 90 and 9 files, or 3.9 of 5.", None),
+        ("Bisected to commit deadbeef1, that is #8.", None),
+        ("Introduced in https://github.com/o/r/pull/8", None),
+        ("Introduced in commit deadbeef1, fixed in #9.", "o/r#9"),
     ],
 )
 def test_links_to_the_solution(text: str, link: str | None) -> None:

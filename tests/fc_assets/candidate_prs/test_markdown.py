@@ -39,6 +39,7 @@ def test_parts_join_to_the_whole(text: str) -> None:
             ["    @property\n    def x\n\n    y\n\n"],
         ),
         ("- item\n\n    goes on\n", []),
+        ("1. ```python\n   x()\n   ```\n\nb", ["1. ```python\n   x()\n   ```\n\n"]),
         ("prose\n    goes on\n", []),
     ],
 )
@@ -70,7 +71,49 @@ def test_units_are_sentences_items_rows_and_whole_code_blocks() -> None:
         ("![a plot](https://x.example.org/p.png?who=you) b", "(image a plot) b"),
         ('<img src="https://x.example.org/p.png" width=1> ![x][1]', "(image ) (image x)"),
         ("[text](https://example.org)", None),
+        ("Use `<!--` here.\n\n<!-- hidden -->\nb --> c", "Use `<!--` here.\n\n\nb --> c"),
+        ("```\n<!-- x\n```\n\n<!-- hidden -->b", "```\n<!-- x\n```\n\nb"),
+        ("<!--\n```\nx\n-->a <!-- hidden -->b", "a b"),
+        ("![a](https://x.example.org/p_(1).png) b", "(image a) b"),
+        ("![a\nb](https://x.example.org/p.png)", "(image a\nb)"),
     ],
 )
 def test_comments_and_images_are_not_visible(text: str, visible: str | None) -> None:
     assert markdown.visible(text) == (text if visible is None else visible)
+
+
+def test_code_is_told_from_prose_where_it_stands() -> None:
+    text = "- one\n    - two\n\n    - three\n\nIt is\n\n    code\n"
+    assert [unit.text.strip() for unit in markdown.parts(text) if unit.is_code] == ["code"]
+    assert [unit.text for unit in markdown.parts(text)] == markdown.units(text)
+
+
+def test_lines_of_a_quote_are_one_text() -> None:
+    text = "So he said:\n> It is\n> slow. Very\n> slow.\n> - item\nYes."
+    assert markdown.units(text) == [
+        "So he said:\n",
+        "> It is\n> slow. ",
+        "Very\n> slow.\n",
+        "> - item\n",
+        "Yes.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "closed"),
+    [
+        ("a\n```\nx\n```\nb", None),
+        ("a\n~~~~\nx\n\ny\n", "a\n~~~~\nx\n\ny\n~~~~\n"),
+        ("```\nx\n\nThis is said about it.", "```\nx\n```\n\nThis is said about it."),
+        ("a", None),
+    ],
+)
+def test_what_is_open_is_closed(text: str, closed: str | None) -> None:
+    assert markdown.closed(text) == (text if closed is None else closed)
+
+
+@given(PIECES)
+def test_after_closing_comes_prose(text: str) -> None:
+    once = markdown.closed(text)
+    assert markdown.closed(once) == once
+    assert not markdown.blocks(f"{once}\n\n- x")[-1].is_code

@@ -19,6 +19,12 @@ from tests.fc_assets.candidate_prs.test_markdown import PIECES
         "You should switch to a set. It maps names to rows.",
         "Like this we could do it:\n\n```python\nx = set(y)\n```",
         "```diff\n-x\n+y\n```",
+        "```\n-x = list(y)\n+x = set(y)\n```",
+        "Have you considered a set?",
+        "Turns out a set is enough.",
+        "Vectorising it is the way to go.",
+        "### Describe the solution you'd like\n\nA set of names.\n\nIt is small.",
+        "**Describe alternatives you've considered**\n\nA dictionary of names.",
     ],
 )
 def test_what_tells_the_solution_goes_to_its_side(text: str) -> None:
@@ -38,6 +44,11 @@ def test_what_tells_the_solution_goes_to_its_side(text: str) -> None:
         "It is 5x slower than numpy.",
         "I can reproduce it with merged frames.",
         "You can see it in the profile:\n\n```\n 48 % spans\n```",
+        "To reproduce, one can use\n\n```python\nr.lookup(k)\n```\n\nwhich takes 40 s here.",
+        "It takes 3 s.\n\nYou could run this to see it:\n\n```python\nr.lookup(k)\n```",
+        "We now use version 3 and it is 10x slower than before using 2.",
+        "It loops over every key instead of once per call, taking 40 s.",
+        "It takes 3 s, so we should be able to do more.",
     ],
 )
 def test_what_describes_the_problem_stays(text: str) -> None:
@@ -54,6 +65,22 @@ def test_what_a_form_asks_for_is_left_out() -> None:
     assert "It is slow." in shown
     assert "Profile" in shown
     assert not any(word in shown for word in ("I have", "VERSIONS", "response"))
+
+
+def test_only_the_versions_are_left_out_of_several_details() -> None:
+    text = (
+        "It is slow.\n\n<details><summary>Example</summary>\n\n```\nr.f(3)\n```\n</details>\n\n"
+        "<details><summary>INSTALLED VERSIONS</summary>\npython : 3.11\n</details>\n"
+    )
+    shown = state(issue(body=text))["initial_observations"]
+    assert "r.f(3)" in shown
+    assert "3.11" not in shown
+
+
+def test_what_comes_after_the_solution_of_a_form_is_the_problem_again() -> None:
+    kept, cut = rules.split("Slow.\n\n### Solution\n\nA set.\n\n### Versions\n\nOn 3.12.")
+    assert kept == "Slow.\n\n### Versions\n\nOn 3.12."
+    assert cut == "### Solution\n\nA set."
 
 
 def test_links_to_other_pull_requests_are_cut_and_no_more() -> None:

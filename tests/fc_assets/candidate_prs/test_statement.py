@@ -35,7 +35,7 @@ def test_the_statement_holds_the_problem_and_not_the_pull_request() -> None:
     assert "parsed_cache" not in found["statement"]
     assert "parsed_cache" in found["solution"]
     assert (found["linked_issues"], found["leak_suspected"], found["reason"]) == ([3], False, None)
-    assert (found["extractor"], found["unknown"]) == ("rules/2", None)
+    assert (found["extractor"], found["unknown"]) == ("rules/3", None)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_the_version_of_a_rendering_changes_with_the_template(
         assert candidate_prs.rendering() != before
     finally:
         candidate_prs.rendering.cache_clear()
-    assert candidate_prs.extractor(None) == candidate_prs.RULES == "rules/2"
+    assert candidate_prs.extractor(None) == candidate_prs.RULES == "rules/3"
     assert candidate_prs.extractor("openai/gpt-x") == "openai/gpt-x; extract/1"
 
 
