@@ -346,8 +346,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _gone(self) -> bool:
         """Whether the client hung up, which a write into the socket's buffer does not tell."""
-        ready, _, _ = select.select([self.connection], [], [], 0)
-        if not ready:
+        ready = select.poll()  # `select` takes no descriptor above 1,024
+        ready.register(self.connection, select.POLLIN)
+        if not ready.poll(0):
             return False
         try:
             return not self.connection.recv(1, socket.MSG_PEEK)
