@@ -96,6 +96,21 @@ def fc_data(home: Path, *arguments: object, **extra: str) -> "subprocess.Complet
     )
 
 
+def files_with(text: str, folder: Path) -> list[str]:
+    """Files below a folder that hold a text.
+
+    Searched by another process: one that closes a file loses its locks on it, those of an open
+    SQLite connection too, and then others may write where it still reads.
+    """
+    found = subprocess.run(
+        ["grep", "--recursive", "--fixed-strings", "--files-with-matches", "-e", text, folder],
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode in (0, 1), found.stderr
+    return found.stdout.splitlines()
+
+
 def tables(home: Path, leave_out: tuple[str, ...] = ()) -> dict[str, list[dict[str, Any]]]:
     """Every table of a home, rows in a fixed order, without columns that differ by nature."""
     warehouse = Warehouse(home / "warehouse.duckdb")
