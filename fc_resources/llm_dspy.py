@@ -30,7 +30,7 @@ from fc_resources.ledger import Usage
 from fc_resources.llm import Backend, FailingError, ForbiddenError, LimitedError, NonsenseError
 
 #: How DSPy separates fields; a pull request that writes it would forge one.
-_OPENING, _CLOSING = re.compile(r"\[(?=\[\s*#)"), re.compile(r"(?<=#)(\s*\])(?=\])")
+_OPENING, _CLOSING = re.compile(r"\[(?=\s*\[\s*#)"), re.compile(r"(?<=#)(\s*\])(?=\s*\])")
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _FENCED = re.compile(r"\A```(?:json)?\s*\n(.*)\n```\Z", re.DOTALL)
 _SHOWN = 200

@@ -18,8 +18,6 @@ from fc_assets.texts import storable
 from fc_resources.llm import Llm
 
 _ISSUES, _DISCUSSION = 60_000, 20_000
-#: DSPy tells fields apart by these; text of others must not look like them.
-_DELIMITER = re.compile(r"\[\s*\[(?=\s*#+)|(?<=#)(\s*)\]\s*\]")
 _NOTHING = re.compile(
     r"\W*(?:none|null|nil|n/?a|not (?:available|applicable|provided|mentioned|given)|empty|nothing"
     r"|no (?:\w+ ){0,3}(?:observations?|attempts?|information|discussion|issues?))?\W*",
@@ -113,15 +111,9 @@ def _listed(parts: Sequence[tuple[str, str]], longest: int) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text of others as data: each line marked, and no delimiter of DSPy's left in it."""
-    harmless = _DELIMITER.sub(_apart, storable(text))
-    return "\n".join(
-        f"> {line}" for line in re.split(r"\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]", harmless)
-    )
-
-
-def _apart(match: re.Match[str]) -> str:
-    return "[ [" if match[0].startswith("[") else f"{match[1]}] ]"
+    """Text of others as data: each line marked; `Llm.ask` sees to the delimiters of fields."""
+    lines = re.split(r"\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]", storable(text))
+    return "\n".join(f"> {line}" for line in lines)
 
 
 def _cleaned(value: Any) -> str:
