@@ -135,8 +135,7 @@ def _benchmarks(
     """Whether benchmarks, and ASV's configuration, are the base commit's."""
     path = candidate.asv_config or ""
     config = asv_config.parse(path, mirror.read(candidate.base_sha, path))
-    folder = config.content.get("benchmark_dir", "benchmarks")
-    folder = posixpath.normpath(posixpath.join(posixpath.dirname(path), str(folder)))
+    folder = config.benchmark_dir
     if config.failure or folder.startswith(("..", "/")):
         yield f"{path} does not tell where the benchmarks are: {config.failure or folder}"
         return

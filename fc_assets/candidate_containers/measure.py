@@ -7,7 +7,6 @@ mean is for `speedups`.
 
 import dataclasses
 import hashlib
-import posixpath
 import re
 import threading
 import time
@@ -94,14 +93,12 @@ def patch_of(candidate: Candidate, mirror: Mirror) -> bytes:
         raise UnknownError(f"there is no patch: {'too large' if isinstance(diff, Diff) else diff}")
     path = candidate.asv_config or ""
     config = asv_config.parse(path, mirror.read(candidate.base_sha, path))
-    folder = str(config.content.get("benchmark_dir", "benchmarks"))
-    folder = posixpath.normpath(posixpath.join(posixpath.dirname(path), folder))
     kept = []
     for part in re.split(r"^(?=diff --git )", diff.patch, flags=re.MULTILINE):
         # Both names are the same: a rename is a removal and an addition here.
         names = part.partition("\n")[0].removeprefix("diff --git ")
         name = names[: len(names) // 2].strip('"').removeprefix("a/")
-        if part and name != path and not name.startswith(f"{folder}/"):
+        if part and name != path and not name.startswith(f"{config.benchmark_dir}/"):
             kept.append(part)
     if not kept:
         raise UnknownError("the patch changes nothing but benchmarks")

@@ -4,6 +4,7 @@ How benchmarks are run with it is for the container.
 """
 
 import dataclasses
+import posixpath
 import re
 from typing import Any
 
@@ -54,6 +55,12 @@ class AsvConfig:
         """The folder of the project in the repository, if ASV is told one."""
         folder = self.content.get("repo_subdir")
         return folder if isinstance(folder, str) and folder else None
+
+    @property
+    def benchmark_dir(self) -> str:
+        """The folder of the benchmarks from the repository's root; `..` or `/` lead out of it."""
+        folder = str(self.content.get("benchmark_dir", "benchmarks"))
+        return posixpath.normpath(posixpath.join(posixpath.dirname(self.path or ""), folder))
 
 
 def parse(path: str | None, text: str | None) -> AsvConfig:
