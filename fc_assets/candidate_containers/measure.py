@@ -56,34 +56,22 @@ def measure(
     One pull request at a time in this process; waiting for its turn does not count.
     """
     with _ALONE:
-        return _measured(docker, image, candidate, context, mirror, times, limits)
-
-
-def _measured(
-    docker: Docker,
-    image: str,
-    candidate: Candidate,
-    context: Context,
-    mirror: Mirror,
-    times: Mapping[str, float],
-    limits: Limits,
-) -> Verdict:
-    started = time.monotonic()
-    deadline = started + limits.timeout_s
-    try:
-        patch = patch_of(candidate, mirror)
-        script = context.scripts["docker_build_pkg.sh"]
-        if "FC_REBUILD" not in script:
-            raise UnknownError("docker_build_pkg.sh cannot build again: it knows no FC_REBUILD")
-        with docker.session(image, limits) as first, docker.session(image, limits) as second:
-            states = [_State(session, candidate, deadline) for session in (first, second)]
-            states[1].run("apply.sh", _APPLY, {"patch": patch}, "the patch does not apply")
-            states[0].build(script, "base commit")
-            states[1].build(script, "patched commit")
-            found = Verdict.of(*_rounds(states, sorted(times), deadline))
-    except UnknownError as error:
-        found = Verdict("unknown", str(error))
-    return dataclasses.replace(found, seconds=time.monotonic() - started)
+        started = time.monotonic()
+        deadline = started + limits.timeout_s
+        try:
+            patch = patch_of(candidate, mirror)
+            script = context.scripts["docker_build_pkg.sh"]
+            if "FC_REBUILD" not in script:
+                raise UnknownError("docker_build_pkg.sh cannot build again: it knows no FC_REBUILD")
+            with docker.session(image, limits) as first, docker.session(image, limits) as second:
+                states = [_State(session, candidate, deadline) for session in (first, second)]
+                states[1].run("apply.sh", _APPLY, {"patch": patch}, "the patch does not apply")
+                states[0].build(script, "base commit")
+                states[1].build(script, "patched commit")
+                found = Verdict.of(*_rounds(states, sorted(times), deadline))
+        except UnknownError as error:
+            found = Verdict("unknown", str(error))
+        return dataclasses.replace(found, seconds=time.monotonic() - started)
 
 
 def patch_of(candidate: Candidate, mirror: Mirror) -> bytes:
