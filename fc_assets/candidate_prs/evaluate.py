@@ -84,20 +84,8 @@ def evaluate(rows: Iterable[Mapping[str, Any]]) -> Report:
 
 
 def _leaks(row: Mapping[str, Any]) -> bool:
-    issues = row["issues"] or []
-    solution = leaks.Solution(
-        owner=row["owner"],
-        repo=row["repo"],
-        texts=[row["solution"]] if row["solution"] else [],
-        reported=[
-            text
-            for issue in issues
-            for text in (issue["title"], issue["body"], *(c["body"] for c in issue["comments"]))
-        ],
-        known={(issue["repository"].lower(), issue["number"]) for issue in issues},
-        patch=None,
-        merge_commit_sha=row["merge_commit_sha"] or "",
-    )
+    texts = [row["solution"]] if row["solution"] else []
+    solution = leaks.Solution.of(row, texts, patch=None)
     return bool(leaks.find_all(row["observations"] or "", solution))
 
 

@@ -7,7 +7,8 @@ A problem is compared to the diff and to what was written about the solution. Ev
 import dataclasses
 import functools
 import re
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any
 
 from fc_assets.candidate_prs import figures, fixes, links, markdown
 
@@ -72,6 +73,28 @@ class Solution:
     merge_commit_sha: str
     said: Sequence[str] = ()
     number: int = 0
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], texts: Sequence[str], patch: str | None) -> "Solution":
+        """The solution of a row of `candidate_prs`, as `texts` and `patch` tell it."""
+        issues = row["issues"] or []
+        reported, said = [], []
+        for issue in issues:
+            reported += [issue["title"], issue["body"]]
+            for comment in issue["comments"]:
+                by_reporter = comment["author"] and comment["author"] == issue["author"]
+                (reported if by_reporter else said).append(comment["body"])
+        return cls(
+            owner=row["owner"],
+            repo=row["repo"],
+            texts=texts,
+            reported=reported,
+            known={(issue["repository"].lower(), issue["number"]) for issue in issues},
+            patch=patch,
+            merge_commit_sha=row["merge_commit_sha"] or "",
+            said=said,
+            number=row["issue_number"],
+        )
 
     @functools.cached_property
     def code(self) -> frozenset[fixes.Run]:

@@ -86,24 +86,7 @@ def _solution(
         text for text in (sides.solution_overview, sides.solution_observations) if text
     )
     texts |= dict.fromkeys(t for t in (*told, *measured) if not any(t in known for known in texts))
-    issues = row["issues"] or []
-    reported, said = [], []
-    for issue in issues:
-        reported += [issue["title"], issue["body"]]
-        for comment in issue["comments"]:
-            by_reporter = comment["author"] and comment["author"] == issue["author"]
-            (reported if by_reporter else said).append(comment["body"])
-    return leaks.Solution(
-        owner=row["owner"],
-        repo=row["repo"],
-        texts=list(texts),
-        reported=reported,
-        known={(issue["repository"].lower(), issue["number"]) for issue in issues},
-        patch=patch,
-        merge_commit_sha=row["merge_commit_sha"] or "",
-        said=said,
-        number=row["issue_number"],
-    )
+    return leaks.Solution.of(row, list(texts), patch)
 
 
 def _says(text: str) -> bool:

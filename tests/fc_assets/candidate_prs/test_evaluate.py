@@ -3,7 +3,7 @@
 from fc_assets import candidate_prs
 from fc_assets.candidate_prs.evaluate import COLUMNS, Report, evaluate
 from fc_assets.candidate_prs.sides import Sides
-from tests.fc_assets.candidate_prs.material import issue, state
+from tests.fc_assets.candidate_prs.material import comment, issue, state
 from tests.fc_assets.candidate_prs.test_statement import Said
 
 
@@ -33,6 +33,14 @@ def test_statements_reasons_leaks_and_cuts_are_counted() -> None:
     said = "\n".join(report.lines())
     assert "leak rate 50.0%: 1 marked (1 figure, 1 identifier), 1 not marked" in said
     assert "o/r#11: identifier parsed_cache; figure 5x" in said
+
+
+def test_what_others_say_and_the_pull_request_itself_leak_as_when_the_statement_was_made() -> None:
+    idea = "Keep the parsed file in memory between two calls."
+    told = state(issue(comments=[comment(idea, author="ben")]), body=f"Fixes #3. {idea}")
+    assert (told["statement"], told["leak_suspected"]) != (None, True)
+    for leaking in (idea, "PR 9 makes it quick."):
+        assert evaluate([{**told, "observations": leaking}]).unmarked == ["o/r#9"]
 
 
 def test_nothing_is_no_rate() -> None:
