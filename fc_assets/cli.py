@@ -191,9 +191,14 @@ def _dry_run(
     _OUT.print(table)
 
 
+def _ledger(settings: Settings) -> Ledger | None:
+    """The ledger of a home that has one: to look at it must not make it."""
+    return Ledger(settings.ledger) if (settings.fc_home / "ledger.sqlite").exists() else None
+
+
 def _states(settings: Settings) -> Any:
-    path = settings.fc_home / "ledger.sqlite"
-    return Ledger(settings.ledger).progress() if path.exists() else {}
+    ledger = _ledger(settings)
+    return ledger.progress() if ledger else {}
 
 
 @cli.command()
@@ -284,8 +289,8 @@ def status() -> None:
 
 
 def _bills(settings: Settings) -> Any:
-    path = settings.fc_home / "ledger.sqlite"
-    return Ledger(settings.ledger).bills() if path.exists() else []
+    ledger = _ledger(settings)
+    return ledger.bills() if ledger else []
 
 
 @cli.command()
@@ -294,10 +299,8 @@ def failures(traceback: bool) -> None:
     """Items without an answer, and why; they are tried again by the next run of their month."""
     from fc_assets import months, texts
 
-    settings = settings_module.current()
-    if not (settings.fc_home / "ledger.sqlite").exists():
-        return
-    for failure in Ledger(settings.ledger).failures():
+    ledger = _ledger(settings_module.current())
+    for failure in ledger.failures() if ledger else ():
         where = f"{failure.table} {months.label(failure.month)} {failure.item}"
         text = f"{where}: {failure.error} ({failure.kind}, attempt {failure.attempts})"
         click.echo(texts.printable(text))
