@@ -1,6 +1,9 @@
-"""Text of others as stores can keep it; what it means is the business of each stage."""
+"""Text of others as stores, terminals and models can take it; what it means is for each stage."""
 
 import re
+
+#: Characters of source code a token stands for, on average.
+CHARACTERS_PER_TOKEN = 4
 
 #: Halves of a pair that stand alone: JSON may hold them, no encoding can.
 _SURROGATES = re.compile("[\ud800-\udfff]")

@@ -5,8 +5,8 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator
 
-#: Characters of source code a token stands for, on average.
-_CHARACTERS_PER_TOKEN = 4
+from fc_assets import texts
+
 _HUNK = re.compile(r"^@@ ", re.MULTILINE)
 _NAMED = re.compile(r'^diff --git .*? ("b/.*"|b/.*)$', re.MULTILINE)
 _TARGET = re.compile(r"^(?:\+\+\+|rename to) (.+?)\t?$", re.MULTILINE)
@@ -28,7 +28,7 @@ def shortened(patch: str, tokens: int, is_core: Callable[[str], bool]) -> str:
     Files of the library come first, then the others, each in the order of the patch; of a file as
     many hunks as fit, from its first. A hunk that does not fit is left out whole, the next may fit.
     """
-    room = tokens * _CHARACTERS_PER_TOKEN
+    room = tokens * texts.CHARACTERS_PER_TOKEN
     if len(patch) <= room:
         return patch
     left, kept, cut = room - room // _NOTES, [], []

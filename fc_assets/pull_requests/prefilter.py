@@ -11,6 +11,7 @@ it was 35 and 72 %).
 import re
 from collections.abc import Sequence
 
+from fc_assets import texts
 from fc_resources.git_diffs import FileChange
 
 #: Raised when a pull request may be judged otherwise.
@@ -38,8 +39,6 @@ _BESIDE = re.compile(
 _MAX_FILES = 500
 _MAX_LINES = 40_000
 _MIN_TOKENS, _MAX_TOKENS = 5, 16_000
-#: Characters of source code a token stands for, on average.
-_CHARACTERS_PER_TOKEN = 4
 
 
 def is_core(path: str) -> bool:
@@ -59,7 +58,7 @@ def judge(
     if lines >= _MAX_LINES:
         return False, f"{lines} changed lines, limit {_MAX_LINES}"
     if patch is not None:
-        tokens = len(patch) // _CHARACTERS_PER_TOKEN
+        tokens = len(patch) // texts.CHARACTERS_PER_TOKEN
         if not _MIN_TOKENS <= tokens <= _MAX_TOKENS:
             return False, f"patch of about {tokens} tokens, limits {_MIN_TOKENS} to {_MAX_TOKENS}"
     head = "\n".join([title, *labels])
