@@ -80,13 +80,9 @@ class Objects:
 
     def run(self, *arguments: str, stdin: str, output_limit: int) -> process.Completed:
         """Run git on the objects that are here; what its failure means is told by `failure`."""
-        env = process.environment(
+        env = git_program.unconfigured(
             GIT_DIR=str(_empty(self.root, self.timeout_s)),
             GIT_OBJECT_DIRECTORY=str(self.path / "objects"),
-            GIT_CONFIG_GLOBAL="/dev/null",
-            GIT_CONFIG_NOSYSTEM="1",
-            GIT_ATTR_NOSYSTEM="1",
-            LC_ALL="C",
         )
         # Without these, git maps as much of the packs as there is address space.
         packs = ("-c", "core.packedGitWindowSize=64m", "-c", "core.packedGitLimit=512m")

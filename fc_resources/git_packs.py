@@ -109,16 +109,10 @@ def tree(pack: bytes, commit: str, timeout_s: float) -> dict[str, tuple[str, str
 
 
 def _git(folder: str, *arguments: str, timeout_s: float, stdin: bytes | None = None) -> bytes:
-    env = process.environment(
-        GIT_CONFIG_GLOBAL="/dev/null",
-        GIT_CONFIG_NOSYSTEM="1",
-        GIT_CEILING_DIRECTORIES=folder,
-        LC_ALL="C",
-    )
     done = process.run(
         git_program.command(*arguments),
         timeout_s=timeout_s,
-        env=env,
+        env=git_program.unconfigured(GIT_CEILING_DIRECTORIES=folder),
         cwd=Path(folder),
         stdin=stdin,
         output_limit=_LIST_BYTES,

@@ -39,6 +39,17 @@ def environment() -> dict[str, str]:
     )
 
 
+def unconfigured(**more: str) -> dict[str, str]:
+    """Of a git that asks no origin: neither the user's nor the machine's configuration counts."""
+    return process.environment(
+        GIT_CONFIG_GLOBAL="/dev/null",
+        GIT_CONFIG_NOSYSTEM="1",
+        GIT_ATTR_NOSYSTEM="1",
+        LC_ALL="C",
+        **more,
+    )
+
+
 def failure(
     done: process.Completed, repository: str, timeout_s: float
 ) -> PermanentError | TransientError:
