@@ -191,7 +191,7 @@ def _layer(outer: tarfile.TarFile, name: str, number: int, visit: Visit) -> Iter
                 files[path] = entry
             yield entry
             # The list of members would grow with the layer.
-            layer.members = []  # pyright: ignore[reportAttributeAccessIssue]
+            layer.members = []  # pyright: ignore[reportAttributeAccessIssue] -- tarfile's own
 
 
 def _entry(member: tarfile.TarInfo, path: str, number: int, files: dict[str, Entry]) -> Entry:

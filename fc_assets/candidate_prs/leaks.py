@@ -12,8 +12,6 @@ from typing import Any
 
 from fc_assets.candidate_prs import figures, fixes, links, markdown
 
-KINDS = ("code", "identifier", "sentence", "figure", "link")
-
 _NAME = re.compile(r"\b[A-Za-z_][A-Za-z0-9_]{2,}\b")
 _DEFINED = re.compile(
     r"\b(?:def|class|cdef|cpdef|import|as|struct|void)\s+([A-Za-z_]\w*)"
@@ -42,7 +40,10 @@ _ENOUGH = 8
 
 @dataclasses.dataclass(frozen=True)
 class Leak:
-    """A sign that a text tells the solution: one of `KINDS`, and what was found."""
+    """A sign that a text tells the solution, and what was found.
+
+    `kind` is `code`, `identifier`, `sentence`, `figure` or `link`.
+    """
 
     kind: str
     what: str
