@@ -8,13 +8,11 @@ import contextlib
 import functools
 import json
 import multiprocessing
-import sys
 import threading
 import time
 import traceback
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
@@ -29,6 +27,7 @@ from tests.fakes.github_wire import (
     refusal,
     request_id,
 )
+from tests.fakes.server import Handler, Server
 
 
 class GitHub(Data):
@@ -48,18 +47,16 @@ class GitHub(Data):
         self._tokens = set(tokens)
         self._faults: list[tuple[Fault, Callable[[Request], bool]]] = []
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), functools.partial(_Handler, self))
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._server = Server(_Handler, self)
+        self.url = self._server.url
 
     def __enter__(self) -> Self:
         github_graphql.prepare()
-        serve = functools.partial(self._server.serve_forever, poll_interval=0.05)
-        threading.Thread(target=serve, daemon=True, name="github").start()
+        self._server.start("github")
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
     def accepts(self, token: str | None) -> bool:
         return token in self._tokens
@@ -147,28 +144,9 @@ def _serve(pipe: Connection, build: Callable[[GitHub], object], options: dict[st
     pipe.send(fake.invalid_queries)
 
 
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 128
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients hang up in tests of time-outs; that is no error of the server."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "github.com", ""
-    disable_nagle_algorithm = True
-    # Status, headers and body leave in one segment.
-    wbufsize = -1
-
-    def __init__(self, fake: GitHub, *connection: Any) -> None:
-        self._fake = fake
-        super().__init__(*connection)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: tests look at `requests`."""
+class _Handler(Handler):
+    server_version = "github.com"
+    _fake: GitHub
 
     def do_GET(self) -> None:
         address = urllib.parse.urlsplit(self.path)

@@ -10,17 +10,17 @@ import json
 import math
 import select
 import socket
-import sys
 import threading
 import time
 import traceback
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 
 from tests.fakes import models_shapes, models_wire
 from tests.fakes.models_wire import Answer, Fault, Reply, Request, refusal
+from tests.fakes.server import Handler, Server
 
 #: What a test lets the model say: a text, the values of the fields a DSPy prompt asks for, a
 #: reply with another end, or a fault.
@@ -88,18 +88,16 @@ class Models:
         self._latency_s = latency_s
         self._faults: list[_Due] = []
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), functools.partial(_Handler, self))
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._server = Server(_Handler, self)
+        self.url = self._server.url
         self.api_base = f"{self.url}/v1"
 
     def __enter__(self) -> Self:
-        serve = functools.partial(self._server.serve_forever, poll_interval=0.01)
-        threading.Thread(target=serve, daemon=True, name="models").start()
+        self._server.start("models")
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
     def accept(self, token: str) -> None:
         self._tokens.add(token)
@@ -272,28 +270,9 @@ class _Due:
         return True
 
 
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 128
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients hang up in tests of time-outs; that is no error of the server."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "models", ""
-    disable_nagle_algorithm = True
-    # Status, headers and the first piece leave in one segment.
-    wbufsize = -1
-
-    def __init__(self, fake: Models, *connection: Any) -> None:
-        self._fake = fake
-        super().__init__(*connection)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: tests look at `requests`."""
+class _Handler(Handler):
+    server_version = "models"
+    _fake: Models
 
     def do_POST(self) -> None:
         request = self._fake.read(self)
