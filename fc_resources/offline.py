@@ -128,14 +128,7 @@ class OfflineSource:
         self, start: datetime.datetime, end: datetime.datetime
     ) -> list[dict[str, Any]]:
         """Repositories with a pull request merged in [start, end), what is known of each."""
-        self.check()
-        with _connect() as con:
-            found = _rows(
-                con,
-                f"SELECT DISTINCT repo_name FROM read_parquet(?) "
-                f"WHERE {_MERGED} >= ? AND {_MERGED} < ? ORDER BY ALL",
-                [str(self.pull_requests_file), start, end],
-            )
+        found = self._merged("repo_name", start, end, "ALL")
         known = {r["repo_name"]: r for r in self._optional("repositories.parquet")}
         return [known.get(r["repo_name"], {}) | r for r in found]
 
@@ -143,18 +136,24 @@ class OfflineSource:
         self, start: datetime.datetime, end: datetime.datetime
     ) -> list[dict[str, Any]]:
         """Pull requests merged in [start, end), identical duplicates collapsed."""
-        self.check()
-        with _connect() as con:
-            return _rows(
-                con,
-                f"SELECT DISTINCT {', '.join(_COLUMNS)} FROM read_parquet(?) "
-                f"WHERE {_MERGED} >= ? AND {_MERGED} < ? ORDER BY repo_name, pr_number",
-                [str(self.pull_requests_file), start, end],
-            )
+        return self._merged(", ".join(_COLUMNS), start, end, "repo_name, pr_number")
 
     def issues(self) -> list[dict[str, Any]]:
         """All issues with their comments; empty when the source brings none."""
         return self._optional("issues.parquet")
+
+    def _merged(
+        self, columns: str, start: datetime.datetime, end: datetime.datetime, order: str
+    ) -> list[dict[str, Any]]:
+        """Columns of pull requests merged in [start, end), each combination once."""
+        self.check()
+        with _connect() as con:
+            return _rows(
+                con,
+                f"SELECT DISTINCT {columns} FROM read_parquet(?) "
+                f"WHERE {_MERGED} >= ? AND {_MERGED} < ? ORDER BY {order}",
+                [str(self.pull_requests_file), start, end],
+            )
 
     def _beside(self, name: str) -> Path | None:
         """A file that may be there, checked; None when it is not."""

@@ -19,24 +19,24 @@ from fc_resources.docker_layers import Entry
 _CHUNK = 1 << 20
 #: Kept of a file that is looked into, in bytes.
 KEPT = 1 << 20
-#: Searching for a literal first is ten times as fast as the expression alone.
+#: How tokens begin and go on: searching for the literal first is ten times as fast.
 _TOKENS = [
-    (b"ghp_", rb"ghp_[A-Za-z0-9]{36}"),
-    (b"gho_", rb"gho_[A-Za-z0-9]{36}"),
-    (b"ghu_", rb"ghu_[A-Za-z0-9]{36}"),
-    (b"ghs_", rb"ghs_[A-Za-z0-9]{36}"),
-    (b"ghr_", rb"ghr_[A-Za-z0-9]{36}"),
-    (b"github_pat_", rb"github_pat_[A-Za-z0-9_]{60}"),
-    (b"glpat-", rb"glpat-[A-Za-z0-9_-]{20}"),
-    (b"dckr_pat_", rb"dckr_pat_[A-Za-z0-9_-]{24}"),
-    (b"hf_", rb"hf_[A-Za-z]{34}\b"),
-    (b"sk-ant-", rb"sk-ant-[A-Za-z0-9_-]{24}"),
-    (b"sk-proj-", rb"sk-proj-[A-Za-z0-9_-]{40}"),
+    (b"ghp_", rb"[A-Za-z0-9]{36}"),
+    (b"gho_", rb"[A-Za-z0-9]{36}"),
+    (b"ghu_", rb"[A-Za-z0-9]{36}"),
+    (b"ghs_", rb"[A-Za-z0-9]{36}"),
+    (b"ghr_", rb"[A-Za-z0-9]{36}"),
+    (b"github_pat_", rb"[A-Za-z0-9_]{60}"),
+    (b"glpat-", rb"[A-Za-z0-9_-]{20}"),
+    (b"dckr_pat_", rb"[A-Za-z0-9_-]{24}"),
+    (b"hf_", rb"[A-Za-z]{34}\b"),
+    (b"sk-ant-", rb"[A-Za-z0-9_-]{24}"),
+    (b"sk-proj-", rb"[A-Za-z0-9_-]{40}"),
     # Amazon's documentation, and so botocore, has one that ends like this.
-    (b"AKIA", rb"AKIA[A-Z0-9]{16}\b(?<!EXAMPLE)"),
-    (b"pypi-AgEIcHlwaS5vcmc", rb"pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50}"),
+    (b"AKIA", rb"[A-Z0-9]{16}\b(?<!EXAMPLE)"),
+    (b"pypi-AgEIcHlwaS5vcmc", rb"[A-Za-z0-9_-]{50}"),
 ]
-_EXPRESSIONS = [(literal, re.compile(expression)) for literal, expression in _TOKENS]
+_EXPRESSIONS = [(literal, re.compile(re.escape(literal) + rest)) for literal, rest in _TOKENS]
 #: The longest token that has to be found where two chunks meet.
 _LONGEST = 256
 #: A shorter secret would be found by chance; so would a smaller file.
