@@ -2,17 +2,15 @@
 
 An image is a script run in its parent image and committed, not a Dockerfile built: so a build has
 the limits of any other container (pids, capabilities, wall clock) and is killed, not abandoned.
-What the scripts do is the caller's.
+What the scripts do is the caller's; which images stay is for `docker_images`.
 """
 
 import contextlib
 import functools
-import io
 import os
-import tarfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,17 @@ import docker.types
 import docker.utils
 import requests.exceptions
 
-from fc_resources import locks, process
-from fc_resources.errors import PermanentError, TransientError, UnavailableError
-from fc_resources.sandbox import LOG_LIMIT, OUTPUT_LIMIT, Ended, Limits, Script
+from fc_resources import docker_disk, docker_scripts, process
+from fc_resources.docker_disk import TOO_LARGE_A_FILE, Disk
+from fc_resources.docker_errors import ImageTooLargeError, OutputTooLargeError, translated
+from fc_resources.docker_images import Images
+from fc_resources.docker_session import KILLED, Session
+from fc_resources.errors import TransientError, UnavailableError
+from fc_resources.sandbox import Ended, Exceeded, Limits, Script
+from fc_resources.settings import Settings
 
-_INPUT, _OUTPUT = "/fc/input", "/fc/output"
+__all__ = ["IMAGE_LIMIT", "ROOT", "Docker", "ImageTooLargeError", "OutputTooLargeError", "Session"]
+
 #: Where repository and environment are inside every image.
 ROOT = "/workspace"
 #: apt-get needs these three, with its own user switching off; measured on Debian 12.
@@ -34,56 +38,49 @@ _BUILD_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
 _LABEL = "org.formulacode"
 _STARTED_BY = f"{_LABEL}.pid"
 _HOME = f"{_LABEL}.home"
-_KILLED = 137
 #: Images of large scientific libraries have up to 13 GB.
 IMAGE_LIMIT = 32 * 1024 * 1024 * 1024
 #: Without it an endless log fills the host's disk.
 _LOG = docker.types.LogConfig(type="json-file", config={"max-size": "16m", "max-file": "2"})
-#: Run scripts in order, name the one that fails, and leave no input behind in an image.
-_STEPS = """
-code=0
-rm -rf "$FC_OUTPUT"  # an image brings what its own scripts left
-mkdir -p "$FC_OUTPUT"
-for script in "$@"; do
-    bash "$FC_INPUT/$script" || { code=$?; echo "$script" > "$FC_OUTPUT/failed"; break; }
-done
-rm -rf "$FC_INPUT"
-exit "$code"
-"""
-#: One script of a session; a log without end must not fill the disk.
-_STEP = f"""
-rm -rf "$FC_OUTPUT"
-mkdir -p "$FC_OUTPUT"
-bash "$FC_INPUT/$0" 2>&1 | tail -c {LOG_LIMIT} > /fc/log
-code=${{PIPESTATUS[0]}}
-mv /fc/log "$FC_OUTPUT/log"
-rm -rf "$FC_INPUT"
-exit "$code"
-"""
-_POLL_S = 0.1
-
-
-class ImageTooLargeError(PermanentError):
-    """An image has more than `IMAGE_LIMIT` to save."""
-
-
-class OutputTooLargeError(PermanentError):
-    """A script left more than `OUTPUT_LIMIT` in its output folder."""
+_POLL_S = 1.0
 
 
 class Docker:
-    """The local daemon, for one home. Nothing is contacted before the first use."""
+    """The local daemon, for one home. Nothing is contacted before the first use.
 
-    def __init__(self, home: Path, lock_timeout_s: float = 3600) -> None:
+    `min_free_bytes` are left to the host: a script that would take them is killed.
+    """
+
+    def __init__(
+        self, home: Path, lock_timeout_s: float = 3600, min_free_bytes: int = 2 * 2**30
+    ) -> None:
         self._home = home
         self._timeout_s = lock_timeout_s
+        self._min_free = min_free_bytes
         self._running: set[str] = set()
+        self._made: Images | None = None
         self._mutex = threading.Lock()
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Docker":
+        """The daemon for the home of these settings."""
+        return cls(settings.fc_home, min_free_bytes=int(settings.fc_free_gb * 2**30))
 
     @functools.cached_property
     def _client(self) -> Any:
         # Longer than the default: committing a large container answers late.
         return docker.from_env(timeout=300)
+
+    @property
+    def _images(self) -> Images:
+        client = self._client
+        with self._mutex:  # two of them would know of a half each what this process uses
+            self._made = self._made or Images(client, self._home, self._timeout_s)
+            return self._made
+
+    @functools.cached_property
+    def _root(self) -> str:
+        return self._client.info()["DockerRootDir"]
 
     def answers(self) -> bool:
         """Whether a daemon can be used."""
@@ -94,7 +91,7 @@ class Docker:
 
     def image_id(self, image: str) -> str:
         """The id of an image, pulled if it is not here; `UnavailableError` if it cannot be had."""
-        with _translated(f"image {image}"):
+        with translated(f"image {image}"):
             try:
                 return self._client.images.get(image).id
             except docker.errors.ImageNotFound:
@@ -105,13 +102,9 @@ class Docker:
                 raise UnavailableError(f"image {image} cannot be pulled: {error}") from None
 
     def has(self, image: str) -> bool:
-        """Whether an image is here."""
-        with _translated(f"image {image}"):
-            try:
-                self._client.images.get(image)
-            except docker.errors.ImageNotFound:
-                return False
-        return True
+        """Whether an image is here; if so, no other process of this home prunes it from now on."""
+        with translated(f"image {image}"):
+            return self._images.use(image)
 
     def build(
         self,
@@ -125,8 +118,7 @@ class Docker:
 
         The limits hold for all scripts together; the result is that of the last one that ran.
         """
-        lock = self._home / "locks" / "images" / f"{image.replace('/', '_').replace(':', '_')}.lock"
-        with locks.exclusive(lock, self._timeout_s):
+        with translated(f"image {image}"), self._images.building(image):
             if self.has(image):
                 return None
             with self._container(
@@ -137,7 +129,7 @@ class Docker:
                     repository, tag = docker.utils.parse_repository_tag(image)
                     # An image keeps its container's labels; with ours, `sweep` would remove what
                     # a user runs from it.
-                    own = {_STARTED_BY: "", _HOME: ""}
+                    own = {_STARTED_BY: "", _HOME: "", **self._images.label}
                     changes = {"Cmd": ["bash"], "WorkingDir": ROOT, "Labels": {**labels, **own}}
                     container.commit(repository, tag, conf=changes)
                 return ended
@@ -149,13 +141,26 @@ class Docker:
 
     def layers(self, image: str) -> list[str]:
         """Digests of an image's layers, lowest first, as the daemon computed them."""
-        with _translated(f"image {image}"):
+        with translated(f"image {image}"):
             return self._client.images.get(image).attrs["RootFS"]["Layers"]
+
+    def marginal_bytes(self, image: str, parent: str) -> int:
+        """What an image has above its parent, in bytes of uncompressed layers."""
+        with translated(f"image {image}"):
+            return self._images.marginal_bytes(image, parent)
+
+    def prune(self, max_bytes: int, keep: Collection[str] = ()) -> int:
+        """Remove images of this home until they take `max_bytes` (0: any number); bytes freed.
+
+        See `Images.prune`; to be called when what this process built was checked.
+        """
+        with translated("removing old images"):
+            return self._images.prune(max_bytes, keep)
 
     def save(self, image: str, path: Path) -> None:
         """Write an image with all its layers to a file, to be read with `docker_layers`."""
         size = 0
-        with _translated(f"image {image}"), path.open("wb") as file:
+        with translated(f"image {image}"), path.open("wb") as file:
             for chunk in self._client.images.get(image).save():
                 size += len(chunk)
                 if size > IMAGE_LIMIT:
@@ -163,19 +168,21 @@ class Docker:
                 file.write(chunk)
 
     @contextlib.contextmanager
-    def session(self, image: str, limits: Limits) -> Iterator["Session"]:
+    def session(self, image: str, limits: Limits) -> Iterator[Session]:
         """A container as in `run`, in which one script after the other runs and leaves its traces.
 
-        The limit of time is for each script; whoever meets it ends the session.
+        The limit of time is for each script, that of disk for all; whoever meets one ends the
+        session.
         """
         waiting = Script("session", "exec sleep infinity")
         with self._container(image, [waiting], limits, False, [], {}) as container:
+            disk = self._disk(container, limits)
             container.start()
-            yield Session(container, limits.timeout_s)
+            yield Session(container, limits.timeout_s, disk)
 
     def push(self, image: str, target: str) -> str:
         """Push `image` as `target`; its digest in the registry. `TransientError` on failure."""
-        with _translated(f"push of {target}"):
+        with translated(f"push of {target}"):
             repository, tag = docker.utils.parse_repository_tag(target)
             self._client.images.get(image).tag(repository, tag)
             digest = ""
@@ -188,8 +195,11 @@ class Docker:
         return digest
 
     def sweep(self) -> int:
-        """Remove containers of this home whose process is gone; how many there were."""
-        with _translated("removing old containers"):
+        """Remove what killed processes of this home left: containers, and images without a name.
+
+        Returns how many there were.
+        """
+        with translated("removing old containers"):
             old = [
                 container
                 for container in self._client.containers.list(
@@ -203,7 +213,7 @@ class Docker:
                 except docker.errors.APIError as error:
                     if error.status_code not in (404, 409):  # another process sweeps too
                         raise
-        return len(old)
+            return len(old) + self._images.sweep()
 
     def kill_all(self) -> None:
         """Remove every container running for this process; for a second Ctrl-C."""
@@ -223,18 +233,21 @@ class Docker:
         labels: Mapping[str, str],
     ) -> Iterator[Any]:
         variables = {name: value for s in scripts for name, value in s.variables.items()}
-        with _translated(scripts[0].name):
+        with translated(scripts[0].name):
+            if not self._images.use(image):
+                raise TransientError(f"{scripts[0].name}: image {image} is not here any more")
             container = self._client.containers.create(
                 image,
-                ["bash", "-c", _STEPS, "steps", *(script.name for script in scripts)],
+                ["bash", "-c", docker_scripts.STEPS, "steps", *(script.name for script in scripts)],
                 entrypoint=[],
-                environment={**variables, "FC_INPUT": _INPUT, "FC_OUTPUT": _OUTPUT},
+                environment={**variables, **docker_scripts.VARIABLES},
                 working_dir="/",
                 network_mode="bridge" if network else "none",
                 mem_limit=limits.memory,
                 memswap_limit=limits.memory,
                 nano_cpus=int(limits.cpus * 1e9),
                 pids_limit=limits.pids,
+                ulimits=[docker_disk.one_file(limits)],
                 cap_drop=["ALL"],
                 cap_add=capabilities,
                 security_opt=["no-new-privileges"],
@@ -245,118 +258,53 @@ class Docker:
             with self._mutex:
                 self._running.add(container.id)
             try:
-                container.put_archive("/", _tar(scripts))
+                container.put_archive("/", docker_scripts.archive(scripts))
                 yield container
             finally:
                 with self._mutex:
                     self._running.discard(container.id)
                 container.remove(force=True, v=True)
 
+    def _disk(self, container: Any, limits: Limits) -> Disk:
+        """The watch of a container about to start; `TransientError` if the host is full already."""
+        disk = Disk(container, self._root, limits, self._min_free)
+        disk.is_over()
+        return disk
+
     def _finish(self, container: Any, scripts: Sequence[Script], limits: Limits) -> Ended:
-        """Start and wait; at the limit the container is killed, not only given up on."""
-        started, timed_out = time.monotonic(), False
+        """Start and wait; at a limit the container is killed, not only given up on."""
+        disk = self._disk(container, limits)
+        started = time.monotonic()
         container.start()
-        try:
-            code = container.wait(timeout=limits.timeout_s)["StatusCode"]
-        except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
-            timed_out, code = True, _KILLED
+        code: int | None = None
+        exceeded: Exceeded | None = None
+        while exceeded is None and (code := _exit_code(container)) is None:
+            if time.monotonic() - started >= limits.timeout_s:
+                exceeded = "time"
+            elif disk.is_over():
+                exceeded = "disk"
+        seconds = time.monotonic() - started
+        if code is None:
             with contextlib.suppress(docker.errors.APIError):
                 container.kill()
-        seconds = time.monotonic() - started
-        if timed_out and seconds < limits.timeout_s * 0.9:
-            raise TransientError(f"{scripts[-1].name}: the Docker daemon stopped answering")
-        log = container.logs(tail=2000).decode("utf-8", "replace")[-LOG_LIMIT:]
-        output = {} if timed_out else _output(container)
+        elif disk.is_over_now() or code == TOO_LARGE_A_FILE:
+            exceeded = "disk"
+        elif code and container.client.api.inspect_container(container.id)["State"]["OOMKilled"]:
+            exceeded = "memory"
+        log = docker_scripts.text(container.logs(tail=2000))
+        output = {} if code is None else docker_scripts.output(container)
         failed = output.pop("failed", b"").decode("utf-8", "replace").strip()
         known = failed if failed in {script.name for script in scripts} else scripts[-1].name
-        return Ended(known, code, log, timed_out, seconds, output)
+        return Ended(known, KILLED if code is None else code, log, exceeded, seconds, output)
 
 
-class Session:
-    """A running container to run scripts in; made by `Docker.session`."""
+def _exit_code(container: Any) -> int | None:
+    """The exit code as soon as there is one; None while it runs, after a while.
 
-    def __init__(self, container: Any, timeout_s: float) -> None:
-        self._container = container
-        self._timeout_s = timeout_s
-
-    def run(self, script: Script, timeout_s: float | None = None) -> Ended:
-        """Run a script with fresh input and output folders."""
-        limit = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
-        client, started = self._container.client.api, time.monotonic()
-        with _translated(script.name):
-            self._container.put_archive("/", _tar([script]))
-            own = {"FC_INPUT": _INPUT, "FC_OUTPUT": _OUTPUT}
-            made = client.exec_create(
-                self._container.id,
-                ["bash", "-c", _STEP, script.name],
-                environment={**script.variables, **own},
-                workdir="/",
-            )
-            client.exec_start(made["Id"], detach=True)
-            state = client.exec_inspect(made["Id"])
-            while state["Running"] and time.monotonic() - started < limit:
-                time.sleep(_POLL_S)
-                state = client.exec_inspect(made["Id"])
-            seconds = time.monotonic() - started
-            if state["Running"]:
-                with contextlib.suppress(docker.errors.APIError):
-                    self._container.kill()
-                return Ended(script.name, _KILLED, "", True, seconds)
-            output = _output(self._container)
-        log = output.pop("log", b"").decode("utf-8", "replace")[-LOG_LIMIT:]
-        return Ended(script.name, state["ExitCode"], log, False, seconds, output)
-
-
-def _tar(scripts: Sequence[Script]) -> bytes:
-    """The inputs of scripts as an archive to unpack at `/`."""
-    inputs = {script.name: script.content.encode() for script in scripts}
-    for script in scripts:
-        inputs |= script.files
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for folder in ("fc", _INPUT[1:], _OUTPUT[1:]):
-            entry = tarfile.TarInfo(folder)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-            archive.addfile(entry)
-        for name, content in inputs.items():
-            entry = tarfile.TarInfo(f"{_INPUT[1:]}/{name}")
-            entry.size, entry.mode = len(content), 0o644
-            archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def _output(container: Any) -> dict[str, bytes]:
-    """Regular files of the output folder, as data: nothing is unpacked onto the host."""
+    A daemon that stopped answering is not mistaken for a script that runs.
+    """
     try:
-        stream, _ = container.get_archive(_OUTPUT)
-    except docker.errors.NotFound:  # the script removed it
-        return {}
-    buffer = io.BytesIO()
-    # Closed early, the daemon stops copying; else the container could not be removed.
-    with contextlib.closing(stream):
-        for chunk in stream:
-            buffer.write(chunk)
-            if buffer.tell() > OUTPUT_LIMIT:
-                break
-    if buffer.tell() > OUTPUT_LIMIT:
-        raise OutputTooLargeError(f"a script left more than {OUTPUT_LIMIT >> 20} MiB of output")
-    buffer.seek(0)
-    files = {}
-    with tarfile.open(fileobj=buffer) as archive:
-        for entry in archive:
-            content = archive.extractfile(entry) if entry.isfile() else None
-            if content is not None:
-                files[entry.name.partition("/")[2]] = content.read()
-    return files
-
-
-@contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """A refusal by the daemon is permanent, a daemon that does not answer is unavailable."""
-    try:
-        yield
-    except docker.errors.APIError as error:
-        kind = TransientError if error.is_server_error() else PermanentError
-        raise kind(f"{what}: Docker says {error.explanation or error}") from error
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        raise UnavailableError(f"{what}: Docker does not answer ({error})") from error
+        return container.wait(timeout=_POLL_S)["StatusCode"]
+    except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
+        container.reload()
+        return None

@@ -65,7 +65,8 @@ class ProcessWorkspace:
         log = (done.stdout + done.stderr).decode("utf-8", "replace")[-LOG_LIMIT:]
         output = _output(places["output"])
         seconds = time.monotonic() - started
-        return Ended(script.name, done.returncode, log, done.timed_out, seconds, output)
+        exceeded = "time" if done.timed_out else None
+        return Ended(script.name, done.returncode, log, exceeded, seconds, output)
 
 
 def limiter(limits: Limits) -> list[str]:

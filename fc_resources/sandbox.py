@@ -5,21 +5,33 @@ The two ways to do it are `docker` and `process_sandbox`; what the scripts do is
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Literal, Protocol
+
+#: Which limit a script met.
+Exceeded = Literal["time", "disk", "memory"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Bounds of one script: wall clock in seconds, memory such as `4g`, CPUs, processes."""
+    """Bounds of one script: wall clock in seconds, memory such as `4g`, CPUs, processes, disk.
+
+    The disk is what a script adds to the files of its container, in the sizes that `ls` shows;
+    the process sandbox, which is for trusted code, does not limit it.
+    """
 
     timeout_s: float
     memory: str = "4g"
     cpus: float = 2
     pids: int = 1024
+    disk: str = "20g"
 
     @property
     def memory_bytes(self) -> int:
-        return int(self.memory[:-1]) << {"k": 10, "m": 20, "g": 30}[self.memory[-1]]
+        return _bytes(self.memory)
+
+    @property
+    def disk_bytes(self) -> int:
+        return _bytes(self.disk)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,18 +46,33 @@ class Script:
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """How a script ended: `log` is the end of its output, `output` the files of `$FC_OUTPUT`."""
+    """How a script ended: `log` is the end of its output, `output` the files of `$FC_OUTPUT`.
+
+    `exceeded` is the limit it failed at; None also where that was not noticed.
+    """
 
     name: str
     returncode: int
     log: str
-    timed_out: bool
+    exceeded: Exceeded | None
     seconds: float
     output: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
-        return self.returncode == 0 and not self.timed_out
+        return self.returncode == 0 and self.exceeded is None
+
+    @property
+    def timed_out(self) -> bool:
+        return self.exceeded == "time"
+
+    @property
+    def how(self) -> str:
+        """How it ended, in a few words."""
+        if self.exceeded is None:
+            return f"exit code {self.returncode} after {self.seconds:.1f} s"
+        limit = "" if self.timed_out else f", at the limit of {self.exceeded}"
+        return f"killed after {self.seconds:.0f} s{limit}"
 
 
 class Workspace(Protocol):
@@ -64,6 +91,10 @@ class Workspace(Protocol):
     def run(self, script: Script, limits: Limits) -> Ended:
         """Run a check: no network; what it changes does not outlast it in a container."""
         ...
+
+
+def _bytes(size: str) -> int:
+    return int(size[:-1]) << {"k": 10, "m": 20, "g": 30}[size[-1]]
 
 
 #: The end of a log that is kept, in characters.
