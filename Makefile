@@ -3,6 +3,9 @@ BIN := .venv/bin
 CODE := fc_assets fc_resources fc_sensors tests benchmarks
 GITHUB_SCHEMA := 15.26.1
 GITHUB_SCHEMA_SHA256 := 053e74249dafce2118fd9b7ae499b067d57c5f910c57745699ac45108bc68d1e
+# The newest of each that ran under node 20 when it was chosen, whatever its `engines` say.
+AGENTS := @anthropic-ai/claude-code@2.1.330 @openai/codex@0.169.0 @google/gemini-cli@0.61.0 \
+	@qwen-code/qwen-code@0.24.4
 
 .PHONY: help setup demo test lint format ui requirements clean
 
@@ -27,7 +30,7 @@ demo: setup  ## Run the whole pipeline on the sample that ships with it
 ui: setup  ## Open Dagster's web interface
 	$(BIN)/fc-data ui
 
-test: setup lint .venv/github.graphql  ## Lint, check types, run every test
+test: setup lint .venv/github.graphql .venv/agents/.installed  ## Lint, check types, run every test
 	$(BIN)/basedpyright
 	$(BIN)/pytest
 
@@ -43,6 +46,18 @@ test: setup lint .venv/github.graphql  ## Lint, check types, run every test
 	echo "$(GITHUB_SCHEMA_SHA256)  $$archive" | sha256sum --check --quiet; \
 	tar -xzf "$$archive" -C "$$scratch" package/schema.graphql; \
 	mv "$$scratch/package/schema.graphql" $@; touch $@
+
+# The coding agents' own tools, which tests drive; without them those tests are skipped. No script
+# of a package runs but claude's, which puts the program for this machine in its place.
+.venv/agents/.installed: Makefile | .venv/.installed
+	@if ! command -v npm >/dev/null; then \
+		echo "npm is not installed: tests of the coding agents are skipped"; exit; \
+	fi; \
+	set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	rm -rf .venv/agents; mkdir .venv/agents; \
+	npm install --prefix .venv/agents --cache "$$scratch" --no-audit --no-fund --no-package-lock \
+		--ignore-scripts --loglevel error $(AGENTS); \
+	cd .venv/agents/node_modules/@anthropic-ai/claude-code; node install.cjs; touch $(abspath $@)
 
 lint: setup  ## Check format and lint
 	$(BIN)/ruff format --check

@@ -1,6 +1,6 @@
 """What all tests share: no setting of the developer's machine leaks in, capabilities are named.
 
-`FC_TEST_REQUIRE=docker,browser,github` turns the skips of a poorer machine into failures.
+`FC_TEST_REQUIRE=docker,browser,github,agents` turns the skips of a poorer machine into failures.
 """
 
 import os
@@ -16,7 +16,7 @@ import pytest
 from fc_assets import interrupts
 from fc_resources import settings
 from fc_resources.docker import Docker
-from tests.fakes import github_schema
+from tests.fakes import agent_tools, github_schema
 
 #: Kept for the tests that need them: where images come from on a machine without a registry.
 _KEPT = ("FC_BASE_IMAGE", "FC_PYTHON_VERSIONS", "FC_TEST_REQUIRE")
@@ -43,13 +43,15 @@ def _lacks(capability: str) -> str | None:
     if capability == "github":
         there = github_schema.PATH.is_file()
         return None if there else "GitHub's GraphQL schema is not there (npm and make test get it)"
+    if capability == "agents":
+        return agent_tools.lacks()
     found = shutil.which("chromium") and shutil.which("chromedriver")
     return None if found else "chromium or chromedriver is not installed"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what the machine cannot run, unless `FC_TEST_REQUIRE` names it."""
-    for capability in ("docker", "browser", "github"):
+    for capability in ("docker", "browser", "github", "agents"):
         marked = [item for item in items if item.get_closest_marker(capability)]
         reason = _lacks(capability) if marked and capability not in _REQUIRED else None
         for item in marked:

@@ -1,0 +1,50 @@
+"""One session of a coding agent: its workspace, its process, and what becomes of both."""
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fc_resources.coding_agents.driver import Driver
+from fc_resources.coding_agents.redaction import Redaction
+from fc_resources.coding_agents.task import Session, Task
+from fc_resources.coding_agents.verifier import Verifier
+from fc_resources.coding_agents.workspace import SOCKET, Workspace
+from fc_resources.errors import InterruptedRunError
+from fc_resources.sandbox import LOG_LIMIT
+
+if TYPE_CHECKING:
+    from fc_resources.coding_agents.agent import CodingAgent
+
+#: The most of a message that is kept, in characters.
+_MESSAGE = 500
+
+
+def run(agent: "CodingAgent", task: Task, folder: Path, stop: threading.Event) -> Session:
+    """Run a session; see `CodingAgent.run`."""
+    hidden = Redaction(agent.secrets())
+    client = (Path(__file__).parent / "verify_client.py").read_text("utf-8")
+    started = time.monotonic()
+    with Workspace(folder, task.files, task.scripts, client, hidden.is_clean) as place:
+        agent.furnish(folder / "home", task)
+        with Verifier(place.folder / SOCKET, place.scripts, task.verify) as verifier:
+            driver = Driver(agent.events(), place, task, (verifier.failed, stop))
+            ended = driver.run(*agent.start(task, place.place))
+        if verifier.error is not None:
+            raise verifier.error
+        if stop.is_set():
+            raise InterruptedRunError(f"stopped while {agent.name} was at work; run again")
+        events, said = driver.events, driver.events.message or driver.last_line
+        if ended == "refused":
+            said = f"{agent.credential} is refused: {said}"
+        if tampered := place.tampered():
+            ended, said = "tampered", f"not as it was given: {', '.join(tampered)}"
+        return Session(
+            ended,
+            place.scripts(),
+            events.usage(time.monotonic() - started),
+            events.tool_calls,
+            " ".join(hidden.of(said).split())[:_MESSAGE],
+            events.limited.reset_at if events.limited and ended == "rate_limited" else None,
+            hidden.of(driver.log)[-LOG_LIMIT:],
+        )
