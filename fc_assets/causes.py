@@ -29,6 +29,8 @@ def outage(log: str) -> str | None:
 def cause(log: str) -> str:
     """The last line that names something missing, else that looks like an error, else the last."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
+    # ASV says only that there was an error, after the error.
+    lines = [line for line in lines if not line.startswith("·")] or lines
     missing = [line for line in lines if _MISSING.search(line)]
     errors = [line for line in lines if _ERROR.match(line)]
     return (missing or errors or lines or ["no output"])[-1][:500]

@@ -54,7 +54,12 @@ def _say(message: str, code: int) -> int:
 @click.option("--dry-run", is_flag=True, help="Say what would run and write nothing.")
 @click.option("--n-concurrent", type=click.IntRange(1), help="Items at once.")
 @click.option("--tasks-per-repo", type=click.IntRange(1), help="Containers per repository, month.")
-@click.option("--agent", default="none", show_default=True, help="Coding agent for containers.")
+@click.option(
+    "--agent",
+    default="auto",
+    show_default=True,
+    help="Coding agent for containers: claude, codex, gemini, qwen, none.",
+)
 @click.option("--force", is_flag=True, help="Compute finished items again.")
 @click.option("--offline-source", type=Path, help="Parquet file or folder of pull requests.")
 @click.option("--min-stars", type=click.IntRange(0), default=500, show_default=True)
@@ -97,11 +102,12 @@ def _range(
     for stage in stages:
         if stage not in STAGES:
             raise UsageError(f"unknown stage {stage}; stages are 1 to {max(STAGES)}")
-    options.check_agent(choices["agent"])
     settings = settings_module.current()
     path = str(offline_source) if offline_source else None
     chosen = options.Options(offline_source=path, **choices)
     numbers = sorted(set(stages or STAGES))
+    if 6 in numbers or chosen.agent != "auto":
+        chosen.coding_agent(settings)
     source = chosen.source(settings) if {1, 2, 5} & set(numbers) else chosen.offline(settings)
     if source:
         source.check()
@@ -221,6 +227,9 @@ def demo() -> int:
         "gh_tokens": None,
         "portkey_api_key": None,
         "anthropic_api_key": None,
+        "openai_api_key": None,
+        "gemini_api_key": None,
+        "claude_code_oauth_token": None,
         "dspy_model": None,
     }
     if "FC_PYTHON_VERSIONS" not in os.environ and not Docker(home).answers():

@@ -51,7 +51,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     ledger = Ledger(settings.ledger)
     warehouse = Warehouse(settings.warehouse, settings.fc_lock_timeout_s)
     runner = work.Work(ledger, warehouse, settings.fc_max_failed_share)
-    docker = Docker(settings.fc_home)
+    docker = Docker.of(settings)
     interrupts.kill_with(docker.kill_all)
     return {
         "settings": settings,
@@ -59,12 +59,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "warehouse": warehouse,
         "io_manager": WarehouseIOManager(warehouse, runner.before_load),
         "runner": runner,
-        "mirrors": Mirrors(
-            settings.mirrors,
-            timeout_s=settings.fc_git_timeout_s,
-            max_bytes=int(settings.fc_mirror_gb * 2**30),
-            min_free_bytes=int(settings.fc_free_gb * 2**30),
-        ),
+        "mirrors": Mirrors.of(settings),
         "github": GitHub(
             settings.github_tokens,
             ledger,

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pydantic
 
+from fc_resources.coding_agents import choice
+from fc_resources.coding_agents.agent import Access, CodingAgent
 from fc_resources.errors import UsageError
 from fc_resources.offline import OfflineSource
 from fc_resources.settings import Settings
 
-AGENTS = ("none", "claude", "codex", "gemini", "qwen")
+#: Who may have tried a container.
+AGENTS = ("none", *choice.AGENTS)
 
 
 class Options(pydantic.BaseModel, frozen=True):
@@ -29,7 +32,11 @@ class Options(pydantic.BaseModel, frozen=True):
     min_stars: int = pydantic.Field(
         default=500, ge=0, description="Repositories known to have fewer stars are left out."
     )
-    agent: str = pydantic.Field(default="none", description="Coding agent for containers: none.")
+    agent: str = pydantic.Field(
+        default="auto",
+        description="Coding agent for containers: claude, codex, gemini, qwen, none, or auto, "
+        "which is the first of these that is installed and has a key.",
+    )
     offline_source: str | None = pydantic.Field(
         default=None,
         description="Parquet file or folder; default FC_OFFLINE_SOURCE, then FC_HOME/offline.",
@@ -50,15 +57,22 @@ class Options(pydantic.BaseModel, frozen=True):
         source = self.offline(settings)
         return None if source is None else source.git
 
+    def coding_agent(self, settings: Settings) -> CodingAgent | None:
+        """The agent of this run, if any; `UsageError` when the one that is named cannot be used."""
+        name = None if self.agent == "auto" else self.agent
+        # A login is used where its agent is named: nobody's subscription is spent unasked.
+        home = Path.home() if name else None
+        model, openai = settings.fc_agent_model, settings.openai_api_key
+        claude = settings.anthropic_api_key or settings.claude_code_oauth_token
+        access = {
+            "claude": Access(claude, settings.anthropic_base_url, model, home),
+            "codex": Access(openai, settings.openai_base_url, model, home),
+            "gemini": Access(settings.gemini_api_key, settings.google_gemini_base_url, model, home),
+            "qwen": Access(openai, settings.openai_base_url, model, home),
+        }
+        return choice.choose(name, access)
+
     def offline(self, settings: Settings) -> OfflineSource | None:
         """The offline source of this run, if one is configured."""
         path = Path(self.offline_source) if self.offline_source else settings.offline_source
         return None if path is None else OfflineSource(path.absolute())
-
-
-def check_agent(name: str) -> None:
-    """`UsageError` for an agent this version cannot run."""
-    if name not in AGENTS:
-        raise UsageError(f"unknown agent {name!r}; known are {', '.join(AGENTS)}")
-    if name != "none":
-        raise UsageError(f"agent {name} is not supported by this version; use --agent none")

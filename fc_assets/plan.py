@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from fc_assets import months
 from fc_assets.candidate_containers import stock
+from fc_assets.candidate_containers.repairs import SYNTHESIZER
 from fc_assets.candidate_prs import extractor, rendering
 from fc_assets.options import Options
 from fc_assets.packages import RESOLVER
@@ -62,6 +63,7 @@ def parameters(stage: int, options: Options, settings: Settings) -> dict[str, st
     }
     found = backend(settings)
     model = found and found.name
+    agent = options.coding_agent(settings) if stage == 6 else None
     values = {
         1: {**origins, "min_stars": options.min_stars},
         2: {**origins, "prefilter": PREFILTER},
@@ -76,6 +78,8 @@ def parameters(stage: int, options: Options, settings: Settings) -> dict[str, st
             "tasks_per_repo": options.tasks_per_repo,
             "verification": settings.verification,
             "scripts": stock.version(settings.scripts),
+            "synthesizer": SYNTHESIZER,
+            "agent": agent.name if agent else "none",
         },
         7: {"registry": settings.fc_registry},
     }

@@ -386,13 +386,25 @@ CANDIDATE_CONTAINERS = Table(
     _PR,
     (
         *_pr_columns(),
+        Column("merged_at", _TIME, "When the pull request was merged.", True),
         Column("sha", pa.string(), "The merge commit that solves the task.", True),
         Column("base_sha", pa.string(), "The commit that is checked out.", True),
         Column("python_version", pa.string(), "Minor version inside.", True),
         Column("scripts", pa.list_(_SCRIPT), "The build context.", True, bulky=True),
-        Column("origin", pa.string(), "Whose scripts: `stock` or `user`.", True),
+        Column(
+            "origin", pa.string(), "Whose scripts: `stock`, `user`, `repair`, or an agent's.", True
+        ),
+        Column(
+            "step",
+            pa.string(),
+            "How they were found: `cache`, `similar`, `stock`, `repair` or `agent`.",
+            True,
+        ),
         Column("sandbox", pa.string(), "Where it was verified: `docker` or `process`.", True),
         Column("image", pa.string(), "Local image of the pull request; null without Docker."),
+        Column(
+            "image_bytes", pa.int64(), "What it adds to the images that others share; null so too."
+        ),
         Column(
             "checks", pa.list_(_CHECK), "Every check: passed, failed or not_run.", True, bulky=True
         ),
@@ -437,15 +449,26 @@ ERROR_LOGS = Table(
     (
         *_pr_columns(),
         Column("attempt", pa.int64(), "From 1, in the order tried."),
-        Column("origin", pa.string(), "Whose scripts were tried.", True),
+        Column("step", pa.string(), "`cache`, `similar`, `stock`, `repair` or `agent`.", True),
+        Column("about", pa.string(), "Whose scripts they are, or what was added to them."),
+        Column("origin", pa.string(), "Who wrote the scripts that were tried.", True),
         Column("sandbox", pa.string(), "Where: `docker` or `process`.", True),
-        Column("failure_stage", pa.string(), "Script or check that failed; null on success."),
+        Column(
+            "failure_stage",
+            pa.string(),
+            "Script or check that failed, or environment, agent, rate_limited; null on success.",
+        ),
         Column("returncode", pa.int64(), "Exit code of what failed; null on success."),
-        Column("timed_out", pa.bool_(), "Whether the limit was met.", True),
+        Column("timed_out", pa.bool_(), "Whether the limit of time was met.", True),
         Column("cause", pa.string(), "The line of the log that tells the cause; null on success."),
         Column("log", pa.string(), "The end of the log.", True, bulky=True),
         Column("scripts", pa.list_(_SCRIPT), "The scripts tried.", True, bulky=True),
+        Column("checks", pa.list_(_CHECK), "Every check: passed, failed or not_run.", bulky=True),
         Column("seconds", pa.float64(), "Wall time.", True),
+        Column("tokens", pa.int64(), "What an agent's session took, with its last attempt."),
+        Column("dollars", pa.float64(), "Its price, if the agent tells one."),
+        Column("tool_calls", pa.int64(), "Its calls of tools."),
+        Column("rate_limit_reset_at", _TIME, "When the limit it met ends, if it told."),
     ),
     CANDIDATE_PRS,
     {name: name for name in _PR},

@@ -55,12 +55,15 @@ class Item(Generic[V]):
     """Something to compute: `key` within table and month, `value`, `digest` of what it rests on.
 
     A `weak` item comes from a source that knows less than another: any answer there is stays.
+    Any answer under a digest in `as_good` is good enough, and rows are under one in `settled`.
     """
 
     key: str
     value: V
     digest: str
     weak: bool = False
+    settled: Collection[str] = ()
+    as_good: Collection[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -344,11 +347,16 @@ class _MonthRun:
                     self._save({}, [self._not_listed(item)], "running")
                     continue
                 self._counters.total += not self._counted
-                self._current[item.key] = item.digest
                 known = self._before.get(item.key)
                 if known and item.weak:
                     self._kept.add(item.key)
-                same = known is not None and known.digest == item.digest and not known.unknown
+                digest = item.digest
+                if known and not force:
+                    enough = item.settled if known.row_count else ()
+                    if known.digest in {*enough, *item.as_good}:
+                        digest = known.digest
+                self._current[item.key] = digest
+                same = known is not None and known.digest == digest and not known.unknown
                 if known and (item.weak or (same and not force)):
                     self._counters.skipped += 1
                     continue

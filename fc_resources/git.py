@@ -19,6 +19,7 @@ from fc_resources.errors import PermanentError, TransientError, UnavailableError
 from fc_resources.git_diffs import Diff
 from fc_resources.git_objects import CommitGoneError, Objects, Wanted, checked
 from fc_resources.git_origin import FetchTooLargeError, Limits, Origin
+from fc_resources.settings import Settings
 
 _NAME = re.compile(r"(?!-)(?!\.+$)[A-Za-z0-9._-]{1,100}")
 _MAX_PACK_BYTES = 2 * 1024 * 1024 * 1024
@@ -67,6 +68,16 @@ class Mirrors:
         self._clock = clock
         self._asked: dict[Path, _Asked] = {}
         self._mutex = threading.Lock()
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Mirrors":
+        """Those of a home."""
+        return cls(
+            settings.mirrors,
+            timeout_s=settings.fc_git_timeout_s,
+            max_bytes=int(settings.fc_mirror_gb * _GIB),
+            min_free_bytes=int(settings.fc_free_gb * _GIB),
+        )
 
     def with_local(self, local: Path | None) -> "Mirrors":
         """The same mirrors for an offline source that brings repositories of its own."""

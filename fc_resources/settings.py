@@ -16,6 +16,7 @@ import pydantic_settings
 
 from fc_resources.errors import UsageError
 
+_URL, _MODEL = r"^https?://[^\s?#@]+$", r"^[\w@][\w@./:+-]*\w$"
 _OLDEST_MINOR = 8
 #: First releases that were not in their year's first days of October.
 _RELEASES = {
@@ -57,13 +58,13 @@ class Settings(pydantic_settings.BaseSettings):
     fc_home: Path = Path(".fc")
     fc_offline_source: Path | None = None
     gh_tokens: pydantic.SecretStr | None = None
-    fc_github_url: str = pydantic.Field("https://api.github.com", pattern=r"^https?://[^\s?#@]+$")
+    fc_github_url: str = pydantic.Field("https://api.github.com", pattern=_URL)
     fc_github_timeout_s: float = pydantic.Field(30, gt=0)
     fc_github_max_wait_s: float = pydantic.Field(3900, ge=0)
     portkey_api_key: pydantic.SecretStr | None = None
     anthropic_api_key: pydantic.SecretStr | None = None
-    dspy_model: str | None = pydantic.Field(None, pattern=r"^[\w@][\w@./:+-]*\w$")
-    dspy_api_base: str | None = pydantic.Field(None, pattern=r"^https?://[^\s?#@]+$")
+    dspy_model: str | None = pydantic.Field(None, pattern=_MODEL)
+    dspy_api_base: str | None = pydantic.Field(None, pattern=_URL)
     dspy_api_key: pydantic.SecretStr | None = None
     dspy_max_tokens: int = pydantic.Field(16_000, gt=0)
     dspy_temperature: float = pydantic.Field(0.0, ge=0, le=2)
@@ -72,6 +73,16 @@ class Settings(pydantic_settings.BaseSettings):
     fc_llm_timeout_s: float = pydantic.Field(180, gt=0)
     fc_llm_max_wait_s: float = pydantic.Field(900, ge=0)
     fc_llm_concurrent: int = pydantic.Field(8, ge=1)
+    claude_code_oauth_token: pydantic.SecretStr | None = None
+    openai_api_key: pydantic.SecretStr | None = None
+    gemini_api_key: pydantic.SecretStr | None = None
+    anthropic_base_url: str | None = pydantic.Field(None, pattern=_URL)
+    openai_base_url: str | None = pydantic.Field(None, pattern=_URL)
+    google_gemini_base_url: str | None = pydantic.Field(None, pattern=_URL)
+    fc_agent_model: str | None = pydantic.Field(None, pattern=_MODEL)
+    fc_agent_timeout_s: float = pydantic.Field(3600, gt=0)
+    fc_agent_max_tokens: int = pydantic.Field(5_000_000, gt=0)
+    datasmith_rl_default_pause_s: float = pydantic.Field(3600, gt=0)
     fc_sandbox: Literal["auto", "docker", "process", "none"] = "auto"
     fc_base_image: str = "python:{python}-slim-bookworm"
     fc_python_versions: str = pydantic.Field(
@@ -89,6 +100,8 @@ class Settings(pydantic_settings.BaseSettings):
     fc_memory: str = pydantic.Field("4g", pattern=r"^\d+[kmg]$")
     fc_cpus: float = pydantic.Field(2, gt=0)
     fc_pids: int = pydantic.Field(1024, gt=0)
+    fc_disk: str = pydantic.Field("20g", pattern=r"^[1-9]\d*[kmg]$")
+    fc_image_gb: float = pydantic.Field(100, ge=0)
     fc_registry: str | None = None
 
     @pydantic.field_validator("fc_home", "fc_offline_source")
@@ -113,7 +126,10 @@ class Settings(pydantic_settings.BaseSettings):
             raise ValueError("has to contain {python}, where the minor version goes, and no other")
         return text
 
-    @pydantic.field_validator("portkey_api_key", "anthropic_api_key", "dspy_api_key")
+    @pydantic.field_validator(
+        *("portkey_api_key", "anthropic_api_key", "dspy_api_key", "openai_api_key"),
+        *("gemini_api_key", "claude_code_oauth_token"),
+    )
     @classmethod
     def _a_key(cls, key: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
         text = key.get_secret_value().strip() if key else ""
@@ -188,7 +204,7 @@ class Settings(pydantic_settings.BaseSettings):
     def verification(self) -> dict[str, object]:
         """What the outcome of building and checking depends on, besides the candidate."""
         names = ("sandbox", "base_image", "build_timeout_s", "profile_timeout_s", "memory")
-        names += ("cpus", "pids", "measure_timeout_s")
+        names += ("cpus", "pids", "disk", "measure_timeout_s")
         return {name: getattr(self, f"fc_{name}") for name in names}
 
     @property

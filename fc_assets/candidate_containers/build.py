@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from fc_assets import causes
 from fc_assets.candidate_containers import measure, stock
 from fc_assets.candidate_containers.hygiene import Subject
 from fc_assets.candidate_containers.interpreter import Reference
@@ -14,14 +16,12 @@ from fc_assets.candidate_containers.speedups import Verdict
 from fc_assets.candidate_containers.stock import Candidate, Context, History, tag, variables
 from fc_resources import docker_layers
 from fc_resources.docker import ROOT, Docker
+from fc_resources.errors import PermanentError, TransientError
 from fc_resources.git import Mirror
 from fc_resources.process_sandbox import ProcessWorkspace
 from fc_resources.sandbox import Ended, Limits, Script, Workspace
 
-#: ASV, and what puts code of its own where Python runs it at its start.
-_COMPARED = re.compile(
-    r"(asv([-_.]runner)?|setuptools|meson[-_.]python|scikit[-_.]build[-_.]core)==", re.IGNORECASE
-)
+_ASV = re.compile(r"asv([-_.]runner)?==", re.IGNORECASE)
 _WHEELS = """\
 set -eu
 # shellcheck disable=SC2086 -- a list of pins
@@ -111,14 +111,14 @@ class DockerBuilder:
             if scripts[name] != ours[name]:
                 break
             trusted = tier
-        yield Image(self, image, source, trusted)
+        yield Image(self, image, env, source, trusted)
 
     def reference(self, source: str, pins: Sequence[str]) -> dict[str, bytes]:
-        """Files of the pinned wheels to compare to; the base image's pip puts them into an image.
+        """Files of these wheels to compare to; the base image's pip puts them into an image.
 
         No code of a repository runs there, so what it says of the wheels can be believed.
         """
-        wanted = sorted(pin for pin in pins if _COMPARED.match(pin))
+        wanted = sorted(pins)
         if not wanted:
             return {}
         image = f"formulacode/wheels:{tag(self.docker.image_id(source), _WHEELS, wanted)}"
@@ -138,13 +138,14 @@ class DockerBuilder:
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """Checks run in containers of a built image.
+    """Checks run in containers of a built image, the pull request's part on top of `environment`.
 
     It was made from `source`; up to `trusted` by stock scripts, which run no code of a repository.
     """
 
     builder: DockerBuilder
     image: str
+    environment: str
     source: str
     trusted: str
     root: str = ROOT
@@ -164,6 +165,10 @@ class Image:
         docker = self.builder.docker
         return measure.measure(docker, self.image, candidate, context, mirror, times, limits)
 
+    def added_bytes(self) -> int:
+        """What the image takes besides the parts it shares with its repository's others."""
+        return self.builder.docker.marginal_bytes(self.image, self.environment)
+
     def subject(self, pins: Sequence[str]) -> Subject:
         """What the hygiene check has to know about the image; pins tell which ASV is in it."""
         docker = self.builder.docker
@@ -172,8 +177,19 @@ class Image:
             docker_layers.shared(layers, docker.layers(parent))
             for parent in (self.source, self.trusted)
         )
-        files = self.builder.reference(self.source, pins)
-        return Subject(docker, self.image, own, untrusted, Reference.of(files))
+        return Subject(docker, self.image, own, untrusted, functools.partial(self._reference, pins))
+
+    def _reference(self, pins: Sequence[str], installed: Sequence[str]) -> Reference:
+        """ASV has to be the one that was pinned; `installed` are pins of what the image has."""
+        wanted = [*(pin for pin in pins if _ASV.match(pin)), *installed]
+        try:
+            return Reference.of(self.builder.reference(self.source, wanted))
+        except BuildFailedError as error:
+            log, names = error.ended.log, " ".join(wanted)
+            why = "killed at its limit" if error.ended.exceeded else causes.outage(log)
+            if why is not None:
+                raise TransientError(f"no wheels of {names} to compare to: {why}") from None
+            raise PermanentError(f"there are no wheels of {names}: {causes.cause(log)}") from None
 
 
 @dataclasses.dataclass(frozen=True)

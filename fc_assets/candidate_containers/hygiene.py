@@ -9,11 +9,11 @@ import json
 import posixpath
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fc_assets.candidate_containers.checks import Check
-from fc_assets.candidate_containers.interpreter import Installed, Reference
+from fc_assets.candidate_containers.interpreter import Installed, Reference, startup_pins
 from fc_assets.candidate_containers.stock import Candidate
 from fc_assets.candidate_containers.traces import Note, Reader, Solution
 from fc_assets.packages import asv_config
@@ -62,13 +62,16 @@ class Past:
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """An image to check: layers from `own` on are ours, from `untrusted` on others' code ran."""
+    """An image to check: layers from `own` on are ours, from `untrusted` on others' code ran.
+
+    `reference` gets wheels: ASV's, and those of the pins it is given.
+    """
 
     docker: Docker
     image: str
     own: int
     untrusted: int
-    reference: Reference
+    reference: Callable[[Sequence[str]], Reference]
 
 
 def hygiene(
@@ -89,7 +92,8 @@ def hygiene(
         except MalformedImageError as error:
             return Check("hygiene", "failed", str(error))
     checkout = f"{ROOT}/{candidate.repo}"
-    installed = Installed(tree, entries, subject.untrusted, ROOT, checkout, subject.reference)
+    reference = subject.reference(startup_pins(tree, ROOT))
+    installed = Installed(tree, entries, subject.untrusted, ROOT, checkout, reference)
     found = [
         *(f"the image's configuration has {finding}" for finding in reader.config(config)),
         *_traces(entries, past, f"{checkout[1:]}/.git/"),

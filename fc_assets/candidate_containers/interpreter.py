@@ -28,6 +28,9 @@ _LOADER = re.compile(
 )
 _STDLIB = re.compile(r"(.*/)?lib\w*/(python3\.\d+/(?!(site|dist)-packages/)|python3\d+\.zip)")
 _CUSTOMIZE = re.compile(r"(.*/)?(site|user)customize(\.[^/]*)?(/.*)?")
+_STARTUP = re.compile(
+    r"(setuptools|meson_python|scikit_build_core)-(\d[0-9A-Za-z.!+]*)\.dist-info", re.IGNORECASE
+)
 _CONSOLE = """
 import {first}
 from asv.__main__ import main
@@ -70,6 +73,23 @@ class Reference:
         return cls(blobs, sources)
 
 
+def startup_pins(tree: Tree, root: str) -> list[str]:
+    """Pins, as installed, of what puts code of its own where Python runs it at its start.
+
+    Which version a build took is its own affair; its files have to be those of a release.
+    """
+    site = _site(tree, root)
+    found = (_STARTUP.fullmatch(name) for name in (tree.names(site) if site else ()))
+    return sorted(f"{match[1]}=={match[2]}" for match in found if match)
+
+
+def _site(tree: Tree, root: str) -> str | None:
+    """The one site-packages of the environment."""
+    folder = f"{root.strip('/')}/venv/lib"
+    versions = [name for name in tree.names(folder) if re.fullmatch(r"python3\.\d+", name)]
+    return f"{folder}/{versions[0]}/site-packages" if len(versions) == 1 else None
+
+
 @dataclasses.dataclass(frozen=True)
 class Installed:
     """The environment of an image: `untrusted` is the first layer that others' code could write."""
@@ -85,16 +105,11 @@ class Installed:
     def _venv(self) -> str:
         return f"{self.root}/venv".strip("/")
 
-    def _site(self) -> str | None:
-        libraries = self.tree.names(f"{self._venv}/lib")
-        versions = [name for name in libraries if re.fullmatch(r"python3\.\d+", name)]
-        return f"{self._venv}/lib/{versions[0]}/site-packages" if len(versions) == 1 else None
-
     def findings(self, tracked: Mapping[str, str]) -> Iterator[str]:
         """What is wrong; `tracked` has the blobs of the base commit by path."""
         yield from self._system(tracked)
         yield from self._interpreter()
-        site = self._site()
+        site = _site(self.tree, self.root)
         if site is None:
             yield "the environment has no site-packages of its own"
             return

@@ -118,7 +118,7 @@ class _State:
         if ended.timed_out:
             raise UnknownError(f"{name} met FC_MEASURE_TIMEOUT_S")
         if failure is not None and not ended.ok:
-            why = causes.cause(ended.log)
+            why = ended.how if ended.exceeded else causes.cause(ended.log)
             if outage := causes.outage(ended.log):
                 why = f"it needs network, which it does not get ({outage})"
             raise UnknownError(f"{failure}: {why}")

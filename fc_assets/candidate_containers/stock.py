@@ -4,11 +4,13 @@ A context is five scripts and what they are given; the same context gives the sa
 """
 
 import dataclasses
+import datetime
 import hashlib
 import importlib.resources
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fc_resources.errors import PermanentError
 from fc_resources.git import Mirror
@@ -41,6 +43,21 @@ class Candidate:
     pins: tuple[str, ...]
     system_packages: tuple[str, ...]
     reason: str | None
+    merged_at: datetime.datetime
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], environment: Mapping[str, Any]) -> "Candidate":
+        """From its rows of `candidate_prs` and `packages`."""
+        copied = ("owner", "repo", "sha", "base_sha", "project_name", "asv_config", "reason")
+        return cls(
+            **{name: environment[name] for name in copied},
+            issue_number=row["issue_number"],
+            merged_at=row["merged_at"],
+            project_root=environment["project_root"] or ".",
+            python_version=environment["python_version"],
+            pins=tuple(environment["pins"] or ()),
+            system_packages=tuple(environment["system_packages"]),
+        )
 
     def obstacle(self) -> str | None:
         """Why no container can be tried, or None."""
@@ -51,7 +68,7 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """Scripts by name, and whose they are: `stock`, or `user` if any was replaced."""
+    """Scripts by name, and whose they are: `stock`, `user`, `repair` or an agent's name."""
 
     scripts: Mapping[str, str]
     origin: str
@@ -125,6 +142,7 @@ def variables(candidate: Candidate, root: str, python: str) -> dict[str, str]:
         "FC_PROJECT_ROOT": candidate.project_root,
         "FC_ASV_CONFIG": candidate.asv_config or "",
         "FC_SYSTEM_PACKAGES": " ".join(candidate.system_packages),
+        "FC_MERGED_AT": candidate.merged_at.isoformat(),
         "FC_PYTHON": python,
     }
 

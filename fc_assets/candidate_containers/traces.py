@@ -36,7 +36,11 @@ _TOKENS = [
     (b"AKIA", rb"[A-Z0-9]{16}\b(?<!EXAMPLE)"),
     (b"pypi-AgEIcHlwaS5vcmc", rb"[A-Za-z0-9_-]{50}"),
 ]
-_EXPRESSIONS = [(literal, re.compile(re.escape(literal) + rest)) for literal, rest in _TOKENS]
+#: Not within a word: names of symbols in scipy's libraries go on after `Highs_`.
+_EXPRESSIONS = [
+    (literal, re.compile(rb"(?<![A-Za-z0-9])" + re.escape(literal) + rest))
+    for literal, rest in _TOKENS
+]
 #: The longest token that has to be found where two chunks meet.
 _LONGEST = 256
 #: A shorter secret would be found by chance; so would a smaller file.

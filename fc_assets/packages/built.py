@@ -149,6 +149,8 @@ class Builder:
         if ended.timed_out:
             limit = f"it took longer than {self._limits.timeout_s:g} s"
             return Attempt(log, reason=limit, may_pass=True)
+        if ended.exceeded is not None:
+            return Attempt(log, reason=ended.how)
         if not ended.ok:
             # After it, pip says how it feels about the failure.
             told = log.rpartition("[end of output]")[0] or log
@@ -162,7 +164,7 @@ class Builder:
 
 def builder(docker: Docker, settings: Settings) -> Builder:
     """Builds within the limits of any other build."""
-    bounds = (settings.fc_memory, settings.fc_cpus, settings.fc_pids)
+    bounds = (settings.fc_memory, settings.fc_cpus, settings.fc_pids, settings.fc_disk)
     limits = Limits(settings.fc_build_timeout_s, *bounds)
     return Builder(docker, settings.fc_base_image, limits, settings.fc_sandbox)
 

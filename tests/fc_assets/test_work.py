@@ -641,3 +641,32 @@ def test_what_ends_a_run_leaves_the_rest_to_do_and_no_failures(bench: Bench) -> 
     bench.run(names)
     assert len(bench.calls) == 40 - done
     assert len(bench.stored()) == 40
+
+
+def test_rows_of_a_settled_digest_are_good_enough_but_not_their_absence(bench: Bench) -> None:
+    calls: list[str] = []
+
+    def do(name: str) -> work.Answer:
+        calls.append(name)
+        return number(name) if name == "bb" or len(calls) > 2 else work.Answer([])
+
+    _write(bench, _items("a", "bb"), do)
+    assert sorted(calls) == ["a", "bb"]
+    other = [
+        dataclasses.replace(now, settled=[before.digest])
+        for before, now in zip(_items("a", "bb"), _items("a", "bb", version="other"), strict=True)
+    ]
+    _write(bench, other, do)
+    assert sorted(calls) == ["a", "a", "bb"]
+    assert bench.stored() == {"a": 1, "bb": 2}
+    _write(bench, other, do, force=True)
+    assert sorted(calls) == ["a", "a", "a", "bb", "bb"]
+
+
+def test_any_answer_of_a_digest_that_is_as_good_stays(bench: Bench) -> None:
+    _write(bench, _items("a"), lambda name: work.Answer([]))
+    [before], [now] = _items("a"), _items("a", version="other")
+    [month] = _write(bench, [dataclasses.replace(now, as_good=[before.digest])]).months
+    assert (month.skipped, month.rows) == (1, {"numbers": 0})
+    _write(bench, [now])
+    assert bench.stored() == {"a": 1}

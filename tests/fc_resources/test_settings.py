@@ -45,6 +45,9 @@ def test_a_variable_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch) -
         ("FC_CPUS", "many"),
         ("FC_CPUS", "0"),
         ("FC_MEMORY", "4 GB"),
+        ("FC_DISK", "20 GB"),
+        ("FC_DISK", "0g"),
+        ("FC_IMAGE_GB", "-1"),
         ("FC_SANDBOX", "host"),
         ("FC_MAX_FAILED_SHARE", "nan"),
         ("FC_PYTHON_VERSIONS", "3.11,2.7"),
@@ -133,3 +136,11 @@ def test_an_address_with_a_password_in_it_is_refused(monkeypatch: pytest.MonkeyP
     with pytest.raises(UsageError, match="FC_GITHUB_URL") as caught:
         settings.load()
     assert "secret" not in str(caught.value)
+
+
+def test_what_a_build_may_use_is_part_of_what_its_outcome_depends_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = settings.load().verification
+    monkeypatch.setenv("FC_DISK", "10g")
+    assert settings.load().verification != before

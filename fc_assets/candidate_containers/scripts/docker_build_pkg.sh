@@ -5,6 +5,8 @@
 # FC_INPUT/newer.pack       git objects of the base commit that older.pack lacks; may be missing
 # FC_INPUT/tags             lines "name commit", for packages that take their version from git
 # FC_INPUT/requirements.txt pins
+# FC_REQUIREMENTS           more than the pins, as of FC_MERGED_AT, separated by blanks; may be unset
+# FC_MERGED_AT              releases after it are not installed
 # FC_REBUILD                set: only build the package again, from the files as they are, offline
 set -euo pipefail
 # Compiled files could say something else than their source, which is all that can be compared.
@@ -23,6 +25,10 @@ fi
 export VIRTUAL_ENV="$FC_ROOT/venv" PATH="$FC_ROOT/venv/bin:$PATH"
 if [ -z "${FC_REBUILD:-}" ]; then
     uv pip install --no-deps --requirements "$FC_INPUT/requirements.txt"
+    if [ -n "${FC_REQUIREMENTS:-}" ]; then
+        # shellcheck disable=SC2086 -- a list of requirements
+        uv pip install --exclude-newer "$FC_MERGED_AT" $FC_REQUIREMENTS
+    fi
 fi
 uv pip install --no-deps --no-build-isolation --reinstall --editable "$FC_PROJECT_ROOT"
 rm -rf ~/.cache/uv

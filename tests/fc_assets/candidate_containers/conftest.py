@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fc_assets.candidate_containers.build import Builder, DockerBuilder, ProcessBuilder
-from fc_assets.candidate_containers.verify import Tools
+from fc_assets.candidate_containers.trial import Tools
 from fc_resources.docker import Docker
 from fc_resources.git import Mirrors
 from fc_resources.sandbox import Limits

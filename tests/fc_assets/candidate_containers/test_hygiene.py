@@ -14,7 +14,7 @@ import pytest
 
 from fc_assets.candidate_containers import traces
 from fc_assets.candidate_containers.stock import Candidate
-from fc_assets.candidate_containers.verify import Tools, verify
+from fc_assets.candidate_containers.trial import Tools
 from tests.fc_assets.candidate_containers import tiny
 
 pytestmark = [
@@ -31,7 +31,7 @@ _FAKE = "import time; time.perf_counter = lambda real=time.perf_counter: real() 
 
 def _refused(tools: Tools, candidate: Candidate) -> str:
     """The cause of the refusal by the hygiene check, and by no other."""
-    answer = verify(candidate, tools)
+    answer = tiny.verify(candidate, tools)
     attempt = tiny.attempt(answer)
     assert (answer.rows, attempt.get("failure_stage")) == ([], "hygiene"), attempt
     assert (attempt["origin"], attempt["timed_out"]) == ("user", False)
@@ -112,8 +112,10 @@ def test_no_object_but_those_of_the_base_commit_is_in_its_repository(
         ('echo "default_timer = lambda real=time.perf_counter: real() / 2" >> '
          '"$(python -c "import timeit; print(timeit.__file__)")"',
          "timeit.py is in the standard library and not of the base image"),
+        (f"mv {_SITE}/setuptools-*.dist-info {_SITE}/setuptools-9999.dist-info",
+         "there are no wheels of"),
     ],
-    ids=["sitecustomize", "pth", "finder", "runner", "python", "asv", "shadow", "timeit"],
+    ids=["sitecustomize", "pth", "finder", "runner", "python", "asv", "shadow", "timeit", "wheel"],
 )  # fmt: skip
 def test_nothing_fakes_times(
     tmp_path: Path, tools: Tools, pins: tuple[str, ...], command: str, finding: str

@@ -12,7 +12,7 @@ from fc_assets.candidate_containers import measure
 from fc_assets.candidate_containers.measure import patch_of
 from fc_assets.candidate_containers.speedups import UnknownError
 from fc_assets.candidate_containers.stock import Candidate
-from fc_assets.candidate_containers.verify import Tools, verify
+from fc_assets.candidate_containers.trial import Tools
 from fc_assets.packages import roots
 from fc_resources.git import Mirrors
 from fc_resources.sandbox import Limits
@@ -46,7 +46,7 @@ _EXTENSION = {
 
 def _measured(tools: Tools, candidate: Candidate, timeout_s: float = 300) -> Any:
     limits = Limits(timeout_s, memory="2g")
-    answer = verify(candidate, dataclasses.replace(tools, measuring=limits))
+    answer = tiny.verify(candidate, dataclasses.replace(tools, measuring=limits))
     assert tiny.attempt(answer).get("failure_stage") is None, tiny.attempt(answer)
     [row] = answer.rows
     checks = {check["check"]: check["outcome"] for check in row["checks"]}
@@ -68,7 +68,8 @@ class TestInContainers:
         assert (row["verdict"], row["verdict_reason"]) == ("faster", None)
         assert (row["benchmarks_run"], row["improved"], row["regressed"]) == (1, 1, 0)
         assert row["best_benchmark"] == "bench.time_work"
-        assert 20 < row["best_low"] < row["best"] < row["best_high"] < 500
+        assert 1 < row["best_low"] < row["best"] < row["best_high"]
+        assert row["best"] > 5
         assert row["best_p"] < 0.05
         assert row["rounds"] >= 6
         assert row["machine"]
@@ -150,7 +151,8 @@ class TestInContainers:
         base = mirror.first_parent(sha)
         config = roots.find_asv_config(mirror.files(base))
         candidate = Candidate(
-            owner, repo, 26, sha, base, repo, ".", config, tiny.PYTHON, pins, (), None
+            *(owner, repo, 26, sha, base, repo, ".", config, tiny.PYTHON, pins, (), None),
+            tiny.MERGED_AT,
         )
         row = _measured(dataclasses.replace(tools, mirrors=mirrors), candidate)
         assert row["verdict"] == "faster"
@@ -165,7 +167,9 @@ def test_without_containers_nothing_is_measured(
 ) -> None:
     """And with them, not without time."""
     limits = Limits(300) if tools.builder.sandbox == "process" else None
-    answer = verify(tiny.candidate(tmp_path, pins), dataclasses.replace(tools, measuring=limits))
+    answer = tiny.verify(
+        tiny.candidate(tmp_path, pins), dataclasses.replace(tools, measuring=limits)
+    )
     [row] = answer.rows
     [check] = [check for check in row["checks"] if check["check"] == "measure"]
     assert check["outcome"] == "not_run"

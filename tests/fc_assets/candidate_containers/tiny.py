@@ -1,13 +1,18 @@
 """A tiny repository with a benchmark, made by the tests: its base commit and its solution."""
 
+import dataclasses
+import datetime
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fc_assets import work
 from fc_assets.candidate_containers import stock
 from fc_assets.candidate_containers.stock import Candidate
+from fc_assets.candidate_containers.synthesizer import Synthesizer
+from fc_assets.candidate_containers.trial import Tools
 
 FILES = {
     "pyproject.toml": """
@@ -26,6 +31,7 @@ packages = ["tiny"]
     "benchmarks/bench.py": "import tiny\n\ndef time_work():\n    tiny.work()\n",
 }
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+MERGED_AT = datetime.datetime.now(datetime.UTC)
 #: What the solution changes; the benchmark it adds must not be measured.
 SOLUTION = {
     "tiny/__init__.py": "from tiny.solution import known_sum_of_the_first_thousand\n\n"
@@ -84,10 +90,22 @@ def again(tmp_path: Path, pins: tuple[str, ...]) -> Candidate:
         pins,
         (),
         None,
+        MERGED_AT,
     )
 
 
-def attempt(answer: Any) -> dict[str, Any]:
+def numbered(candidate: Candidate, number: int) -> Candidate:
+    """The same under another number, as a neighbour."""
+    return dataclasses.replace(candidate, issue_number=number)
+
+
+def verify(candidate: Candidate, tools: Tools) -> work.Answer:
+    """What stage 6 stores of a candidate that it sees for the first time."""
+    return Synthesizer(tools).synthesize(candidate).answer()
+
+
+def attempt(answer: work.Answer) -> Mapping[str, Any]:
+    """The only attempt there was."""
     [row] = answer.also["error_logs"]
     return row
 

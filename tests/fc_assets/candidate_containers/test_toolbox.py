@@ -1,14 +1,17 @@
-"""What the asset takes from the settings: secrets to look for, and whether to measure."""
+"""What stage 6 takes from the settings: secrets to look for, and whether to measure."""
 
 import dataclasses
+import datetime
 from typing import Any
 
 import pytest
 
 from fc_assets import sample
-from fc_assets.candidate_containers import asset
+from fc_assets.candidate_containers import toolbox
 from fc_assets.candidate_containers.stock import Candidate
 from fc_resources import settings
+
+_NOW = datetime.datetime.now(datetime.UTC)
 
 
 def _settings(monkeypatch: pytest.MonkeyPatch, **values: str) -> settings.Settings:
@@ -24,10 +27,10 @@ def test_every_secret_is_looked_for_and_each_token_alone(monkeypatch: pytest.Mon
         PORTKEY_API_KEY="a-key-of-portkey",
         DSPY_MODEL="@openai/gpt-5-mini",
     )
-    found = asset.secrets(given)
+    found = toolbox.secrets(given)
     assert {b"first-token", b"second-token", b"a-key-of-portkey"} < set(found)
     # What is as short as that would be found by chance.
-    assert asset.secrets(_settings(monkeypatch, GH_TOKENS="", PORTKEY_API_KEY="x")) == []
+    assert toolbox.secrets(_settings(monkeypatch, GH_TOKENS="", PORTKEY_API_KEY="x")) == []
 
 
 @pytest.mark.parametrize(
@@ -46,8 +49,8 @@ def test_the_sample_is_measured_where_that_was_asked_for(
     values: dict[str, Any] = {"FC_MEASURE_TIMEOUT_S": set_to} if set_to else {}
     sha = sample.load("pull_requests")[0]["pr_merge_commit_sha"]
     owner, repo = sample.REPOSITORY
-    own = Candidate(owner, repo, 1, sha, "b" * 40, repo, ".", None, None, (), (), None)
+    own = Candidate(owner, repo, 1, sha, "b" * 40, repo, ".", None, None, (), (), None, _NOW)
     other = dataclasses.replace(own, sha="c" * 40)
     candidates = [own] if is_sample else [own, other]
-    limits = asset.measuring(_settings(monkeypatch, **values), candidates)
+    limits = toolbox.measuring(_settings(monkeypatch, **values), candidates)
     assert (limits and limits.timeout_s) == seconds

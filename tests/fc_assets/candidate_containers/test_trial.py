@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fc_assets.candidate_containers.stock import context
-from fc_assets.candidate_containers.verify import Tools, verify
+from fc_assets.candidate_containers.trial import Tools
 from fc_resources.errors import TransientError
 from fc_resources.sandbox import Limits
 from tests.fc_assets.candidate_containers import tiny
@@ -23,7 +23,7 @@ from tests.fc_assets.candidate_containers import tiny
 def test_a_sound_repository_is_verified(
     tmp_path: Path, tools: Tools, pins: tuple[str, ...]
 ) -> None:
-    answer = verify(tiny.candidate(tmp_path, pins), tools)
+    answer = tiny.verify(tiny.candidate(tmp_path, pins), tools)
     assert tiny.attempt(answer).get("failure_stage") is None, tiny.attempt(answer)
     [row] = answer.rows
     assert [b["benchmark"] for b in row["benchmarks"]] == ["bench.time_work"]
@@ -56,7 +56,7 @@ def test_a_broken_repository_fails_at_its_stage(
     stage: str,
     cause: str,
 ) -> None:
-    answer = verify(tiny.candidate(tmp_path, pins, **changed), tools)
+    answer = tiny.verify(tiny.candidate(tmp_path, pins, **changed), tools)
     assert answer.rows == []
     attempt = tiny.attempt(answer)
     assert attempt["failure_stage"] == stage, attempt
@@ -73,7 +73,7 @@ def test_a_package_from_elsewhere_than_the_checkout_is_refused(
     text = context("o", "tiny", tmp_path / "none").scripts["docker_build_pkg.sh"]
     assert "--editable " in text
     (own / "docker_build_pkg.sh").write_text(text.replace("--editable ", ""))
-    attempt = tiny.attempt(verify(tiny.candidate(tmp_path, pins), tools))
+    attempt = tiny.attempt(tiny.verify(tiny.candidate(tmp_path, pins), tools))
     assert attempt["origin"] == "user"
     assert attempt["failure_stage"] == "smoke"
     assert "site-packages" in attempt["cause"]
@@ -84,7 +84,7 @@ def test_a_time_out_is_a_failure_and_says_so(
 ) -> None:
     endless = "import time\n\ndef time_a():\n    time.sleep(600)\ntime_a.timeout = 600\n"
     short = dataclasses.replace(tools, limits=Limits(8, memory="2g"))
-    answer = verify(tiny.candidate(tmp_path, pins, **{"benchmarks/bench.py": endless}), short)
+    answer = tiny.verify(tiny.candidate(tmp_path, pins, **{"benchmarks/bench.py": endless}), short)
     assert answer.rows == []
     attempt = tiny.attempt(answer)
     assert (attempt["failure_stage"], attempt["timed_out"]) == ("profile", True)
@@ -100,7 +100,7 @@ out = pathlib.Path(os.environ["FC_OUTPUT"])
 (out / "verified").write_text("true")
 (out / "times.json").write_text(json.dumps({"bench.time_a": 0.1}))
 """
-    answer = verify(tiny.candidate(tmp_path, pins, **{"benchmarks/bench.py": forged}), tools)
+    answer = tiny.verify(tiny.candidate(tmp_path, pins, **{"benchmarks/bench.py": forged}), tools)
     assert answer.rows == []
     assert tiny.attempt(answer)["failure_stage"] == "profile"
 
@@ -112,7 +112,7 @@ def time_a():
     socket.create_connection(("127.0.0.1", %d), 2).close()
 """
     with _listening() as port:
-        answer = verify(
+        answer = tiny.verify(
             tiny.candidate(tmp_path, pins, **{"benchmarks/bench.py": online % port}), tools
         )
     assert answer.rows == []
@@ -133,7 +133,7 @@ def test_an_outage_while_building_is_no_answer(
     script = "echo 'error: error sending request for url (index)' >&2; exit 2\n"
     (own / "docker_build_pkg.sh").write_text(script)
     with pytest.raises(TransientError, match="met an outage"):
-        verify(tiny.candidate(tmp_path, pins), tools)
+        tiny.verify(tiny.candidate(tmp_path, pins), tools)
 
 
 def test_without_an_environment_or_benchmarks_nothing_is_tried(
@@ -144,7 +144,7 @@ def test_without_an_environment_or_benchmarks_nothing_is_tried(
         (dataclasses.replace(sound, asv_config=None), "no ASV configuration"),
         (dataclasses.replace(sound, pins=(), reason="unsatisfiable"), "unsatisfiable"),
     ):
-        attempt = tiny.attempt(verify(candidate, tools))
+        attempt = tiny.attempt(tiny.verify(candidate, tools))
         assert attempt["failure_stage"] == "environment"
         assert cause in attempt["cause"]
 
@@ -155,7 +155,7 @@ def test_no_object_of_the_solution_is_in_any_layer(
     tmp_path: Path, tools: Tools, pins: tuple[str, ...]
 ) -> None:
     candidate = tiny.candidate(tmp_path, pins)
-    [row] = verify(candidate, tools).rows
+    [row] = tiny.verify(candidate, tools).rows
     look = (
         "cd /workspace/tiny && git cat-file --batch-all-objects --batch-check | cut -d' ' -f1;"
         "grep -rl SECRET_OF_THE_SOLUTION /workspace /fc /root /tmp /home /opt; ls /fc"

@@ -1,0 +1,101 @@
+"""What was tried for one candidate so far: each context once, each attempt a row."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fc_assets.candidate_containers import stock
+from fc_assets.candidate_containers.stock import Candidate, Context
+from fc_assets.candidate_containers.trial import Tools, Trial, Tried
+
+
+class Search:
+    """The attempts at one candidate; `attempts` are rows of `error_logs`."""
+
+    def __init__(self, candidate: Candidate, tools: Tools) -> None:
+        self.candidate, self._tools = candidate, tools
+        self.attempts: list[dict[str, Any]] = []
+        self._trial: Trial | None = None
+        self._tried: dict[tuple[tuple[str, str], ...], Tried] = {}
+
+    @property
+    def trial(self) -> Trial:
+        """Made when first needed: without an environment there is nothing to try."""
+        self._trial = self._trial or Trial(self.candidate, self._tools)
+        return self._trial
+
+    @property
+    def in_container(self) -> bool:
+        return self._tools.builder.sandbox == "docker"
+
+    def may_run(self, context: Context) -> bool:
+        """Outside of containers nobody else's script may install system packages."""
+        system = "docker_build_env.sh"
+        return self.in_container or context.scripts[system] == stock.text(system)
+
+    def has(self, context: Context) -> bool:
+        return _key(context) in self._tried
+
+    def latest(self) -> Context:
+        """The context that was tried last, to go on from."""
+        last = self.attempts[-1]
+        return Context({s["name"]: s["content"] for s in last["scripts"]}, last["origin"])
+
+    def run(self, step: str, context: Context, about: str | None) -> Tried:
+        """Try a context and log it; one that was tried already has the outcome it had."""
+        if self.has(context):
+            return self._tried[_key(context)]
+        tried = self._tried[_key(context)] = self.trial.run(context)
+        self.log(step, context, tried.cause, about, **tried.row())
+        return tried
+
+    def log(
+        self, step: str, context: Context, cause: str | None, about: str | None = None, **more: Any
+    ) -> None:
+        """An attempt; without `more` one in which nothing was built."""
+        nothing = {
+            "failure_stage": "environment",
+            "timed_out": False,
+            "log": "",
+            "checks": [],
+            "seconds": 0.0,
+        }
+        row = {
+            **self._identity(),
+            "attempt": len(self.attempts) + 1,
+            "step": step,
+            "about": about,
+            "origin": context.origin,
+            "sandbox": self._tools.builder.sandbox,
+            "scripts": context.rows(),
+            "cause": cause,
+        }
+        self.attempts.append({**row, **nothing, **more})
+
+    def row(self, won: Tried) -> dict[str, Any]:
+        """Measure what was verified: the row of `candidate_containers`."""
+        check, verdict = self.trial.measure(won)
+        candidate, image = self.candidate, won.image
+        return {
+            **self._identity(),
+            "merged_at": candidate.merged_at,
+            "sha": candidate.sha,
+            "base_sha": candidate.base_sha,
+            "python_version": candidate.python_version,
+            "scripts": won.context.rows(),
+            "origin": won.context.origin,
+            "step": next(a["step"] for a in self.attempts if a["failure_stage"] is None),
+            "sandbox": self._tools.builder.sandbox,
+            "image": image.image if image else None,
+            "image_bytes": image.added_bytes() if image else None,
+            "checks": won.all_checks(check),
+            "benchmarks": [{"benchmark": n, "seconds": s} for n, s in sorted(won.times.items())],
+            "seconds": won.seconds + (verdict.seconds if verdict else 0),
+            **(verdict.row() if verdict else {}),
+        }
+
+    def _identity(self) -> Mapping[str, Any]:
+        return {name: getattr(self.candidate, name) for name in ("owner", "repo", "issue_number")}
+
+
+def _key(context: Context) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(context.scripts.items()))

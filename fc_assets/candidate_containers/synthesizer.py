@@ -1,0 +1,198 @@
+"""From a candidate to a verified container: which contexts are tried, in which order, until when.
+
+The cheapest first: what worked for this pull request, what worked for its neighbours, the stock
+scripts with repairs for known errors, and a coding agent. Every attempt is logged, and what it is
+worth is decided by `trial`, whoever wrote the scripts.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import logging
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from fc_assets import work
+from fc_assets.candidate_containers import contexts, repairs, stock, toolbox
+from fc_assets.candidate_containers.coder import AgentUnavailableError, Coder
+from fc_assets.candidate_containers.contexts import Contexts
+from fc_assets.candidate_containers.search import Search
+from fc_assets.candidate_containers.stock import Candidate, Context
+from fc_assets.candidate_containers.trial import Tools, Tried
+from fc_assets.tables import ERROR_LOGS
+from fc_resources import settings
+from fc_resources.errors import FcError, TransientError
+
+#: What differs from one run of the same failure to the next.
+_VARYING = re.compile(r"0x[0-9a-f]+|\d+(\.\d+)?|/tmp/\S+", re.IGNORECASE)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Synthesis:
+    """What was tried for a candidate, and the row and context of its container if it has one.
+
+    `unknown` says why it cannot be told yet whether there is one.
+    """
+
+    attempts: Sequence[Mapping[str, Any]]
+    row: Mapping[str, Any] | None = None
+    context: Context | None = None
+    unknown: str | None = None
+
+    def answer(self) -> work.Answer:
+        rows = [] if self.row is None else [self.row]
+        return work.Answer(rows, {ERROR_LOGS.name: list(self.attempts)}, self.unknown)
+
+
+class Synthesizer:
+    """Finds a context for one candidate after the other; safe in threads.
+
+    `max_attempts` is how often a coding agent tries; repairs end by themselves. Without `tools`
+    they are those of the settings.
+    """
+
+    def __init__(
+        self,
+        tools: Tools | None = None,
+        known: Contexts | None = None,
+        coder: Coder | None = None,
+        max_attempts: int = 3,
+    ) -> None:
+        self._tools, self._coder, self._max_attempts = tools, coder, max_attempts
+        self._known = known or Contexts()
+        self._mutex = threading.Lock()
+        self._turns: dict[tuple[str, str], threading.Lock] = {}
+
+    def run(
+        self,
+        *,
+        owner: str,
+        repo: str,
+        issue_number: int,
+        pr_context: Mapping[str, Any],
+        sha: str,
+        env_payload: Mapping[str, Any],
+        python_version: str | None,
+    ) -> Context | None:
+        """The context that a pull request was verified with, or None if there is none.
+
+        Args:
+            pr_context: Its row of `candidate_prs`, of which `merged_at` is used.
+            sha: Its merge commit; the container has `base_sha`, the commit before.
+            env_payload: Its row of `packages`.
+            python_version: Minor version, such as 3.12.
+
+        Raises `TransientError` where that cannot be told now, as during an outage.
+        """
+        name: dict[str, Any] = {"owner": owner, "repo": repo}
+        environment = {**env_payload, **name, "sha": sha, "python_version": python_version}
+        candidate = Candidate.of({**pr_context, "issue_number": issue_number}, environment)
+        found = self.synthesize(candidate)
+        if found.unknown is not None:
+            raise TransientError(found.unknown)
+        return found.context
+
+    def run_many(
+        self, pull_requests: Iterable[Mapping[str, Any]], n_concurrent: int = 2
+    ) -> list[Context | None]:
+        """`run` for each (its arguments), in their order; None for those without a container.
+
+        What could not be told is None as well, and logged as a warning with the reason.
+        """
+
+        def one(arguments: Mapping[str, Any]) -> Context | None:
+            try:
+                return self.run(**arguments)
+            except FcError as error:
+                name = f"{arguments['owner']}/{arguments['repo']}#{arguments['issue_number']}"
+                _log.warning("%s: %s", name, error)
+                return None
+
+        with concurrent.futures.ThreadPoolExecutor(n_concurrent) as pool:
+            return list(pool.map(one, pull_requests))
+
+    def synthesize(self, candidate: Candidate) -> Synthesis:
+        """Try contexts until one is verified.
+
+        Raises `TransientError` where the outside world failed, so that nothing can be said.
+        """
+        tools = self._tools or toolbox.of(settings.current(), [candidate])
+        search = Search(candidate, tools)
+        own = stock.context(candidate.owner, candidate.repo, tools.scripts)
+        if (obstacle := candidate.obstacle()) is not None:
+            search.log("stock", own, obstacle)
+            return Synthesis(search.attempts)
+        try:
+            won = self._uncoded(search, own) or self._coded(search)
+        except AgentUnavailableError as error:
+            return Synthesis(search.attempts, unknown=str(error))
+        if won is None:
+            return Synthesis(search.attempts)
+        row = search.row(won)
+        self._known.add(row)
+        return Synthesis(search.attempts, row, won.context)
+
+    def _uncoded(self, search: Search, own: Context) -> Tried | None:
+        """Whoever supplies scripts wants those tried, and no others before them."""
+        found = self._reused(search) if own.origin == "stock" else None
+        return found or self._repaired(search, own)
+
+    def _reused(self, search: Search) -> Tried | None:
+        """What worked for this pull request before, or for some near it."""
+        before = self._known.of(search.candidate)
+        if before is not None and search.may_run(before.context):
+            tried = search.run("cache", before.context, "its own, from before")
+            if tried.passed:
+                return tried
+        similar = (w for w in self._known.similar(search.candidate) if search.may_run(w.context))
+        new = (working for working in similar if not search.has(working.context))
+        for working, _ in zip(new, range(contexts.SIMILAR), strict=False):
+            tried = search.run("similar", working.context, f"those of #{working.issue_number}")
+            if tried.passed:
+                return tried
+        return None
+
+    def _repaired(self, search: Search, context: Context) -> Tried | None:
+        """These scripts, with one repair after the other until none is known or none helps."""
+        tried = search.run("stock", context, None)
+        seen = {_same(tried.cause)}
+        while not tried.passed:
+            repair = repairs.repair(tried.context, tried.log, search.candidate, search.in_container)
+            if repair is None:
+                return None
+            tried = search.run("repair", repair.context, repair.added)
+            if not tried.passed and _same(tried.cause) in seen:
+                return None
+            seen.add(_same(tried.cause))
+        return tried
+
+    def _coded(self, search: Search) -> Tried | None:
+        """A coding agent; one at a time per repository, as the next can use what it finds."""
+        if self._coder is None or not search.in_container:
+            return None
+        with self._turn(search.candidate):
+            if (found := self._reused(search)) is not None:
+                return found
+            seen = set[str]()
+            for _ in range(self._max_attempts):
+                if (found := self._coder.session(search)) is not None:
+                    return found
+                if (cause := _same(search.attempts[-1]["cause"])) in seen:
+                    break
+                seen.add(cause)
+        return None
+
+    @contextlib.contextmanager
+    def _turn(self, candidate: Candidate) -> Iterator[None]:
+        with self._mutex:
+            turn = self._turns.setdefault((candidate.owner, candidate.repo), threading.Lock())
+        with turn:
+            yield
+
+
+def _same(cause: str | None) -> str:
+    return _VARYING.sub("#", cause or "")
