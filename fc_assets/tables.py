@@ -370,6 +370,7 @@ CANDIDATE_PRS = Table(
 
 _CHECK = pa.struct([("check", pa.string()), ("outcome", pa.string()), ("evidence", pa.string())])
 _SCRIPT = pa.struct([("name", pa.string()), ("content", pa.string())])
+_TIMING = pa.struct([("check", pa.string()), ("seconds", pa.float64())])
 _BENCHMARK = pa.struct([("benchmark", pa.string()), ("seconds", pa.float64())])
 _SPEEDUP = pa.struct(
     [
@@ -416,6 +417,7 @@ CANDIDATE_CONTAINERS = Table(
             bulky=True,
         ),
         Column("seconds", pa.float64(), "Wall time of building and checking.", True),
+        Column("timings", pa.list_(_TIMING), "Wall time of each check.", bulky=True),
         Column(
             "verdict",
             pa.string(),
@@ -465,6 +467,7 @@ ERROR_LOGS = Table(
         Column("scripts", pa.list_(_SCRIPT), "The scripts tried.", True, bulky=True),
         Column("checks", pa.list_(_CHECK), "Every check: passed, failed or not_run.", bulky=True),
         Column("seconds", pa.float64(), "Wall time.", True),
+        Column("timings", pa.list_(_TIMING), "Wall time of each check.", bulky=True),
         Column("tokens", pa.int64(), "What an agent's session took, with its last attempt."),
         Column("dollars", pa.float64(), "Its price, if the agent tells one."),
         Column("tool_calls", pa.int64(), "Its calls of tools."),

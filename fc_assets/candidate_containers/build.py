@@ -38,6 +38,10 @@ class BuildFailedError(Exception):
         self.ended = ended
 
 
+class NoWheelsError(PermanentError):
+    """What an image says is installed was never released."""
+
+
 class Builder(Protocol):
     """One way to build: `docker` or `process`."""
 
@@ -189,7 +193,7 @@ class Image:
             why = "killed at its limit" if error.ended.exceeded else causes.outage(log)
             if why is not None:
                 raise TransientError(f"no wheels of {names} to compare to: {why}") from None
-            raise PermanentError(f"there are no wheels of {names}: {causes.cause(log)}") from None
+            raise NoWheelsError(f"there are no wheels of {names}: {causes.cause(log)}") from None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,11 +27,15 @@ print(os.path.realpath(module.__file__ or list(module.__path__)[0]))
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """The outcome of one check: `passed`, `failed` or `not_run`, with what was seen."""
+    """The outcome of one check: `passed`, `failed` or `not_run`, with what was seen.
+
+    `seconds` is its wall time, None if it was not run.
+    """
 
     check: str
     outcome: str
     evidence: str
+    seconds: float | None = None
 
 
 def smoke(

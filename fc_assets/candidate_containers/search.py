@@ -87,9 +87,9 @@ class Search:
             "sandbox": self._tools.builder.sandbox,
             "image": image.image if image else None,
             "image_bytes": image.added_bytes() if image else None,
-            "checks": won.all_checks(check),
             "benchmarks": [{"benchmark": n, "seconds": s} for n, s in sorted(won.times.items())],
             "seconds": won.seconds + (verdict.seconds if verdict else 0),
+            **won.outcomes(check),
             **(verdict.row() if verdict else {}),
         }
 

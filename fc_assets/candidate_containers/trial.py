@@ -11,11 +11,17 @@ from typing import Any
 
 from fc_assets import causes
 from fc_assets.candidate_containers import checks, hygiene, stock
-from fc_assets.candidate_containers.build import Builder, BuildFailedError, Image
+from fc_assets.candidate_containers.build import (
+    Builder,
+    BuildFailedError,
+    Image,
+    NoWheelsError,
+)
 from fc_assets.candidate_containers.checks import Check
 from fc_assets.candidate_containers.speedups import Verdict
 from fc_assets.candidate_containers.stock import Candidate, Context
-from fc_resources.errors import PermanentError, TransientError
+from fc_resources.docker import ImageTooLargeError, OutputTooLargeError
+from fc_resources.errors import TransientError
 from fc_resources.git import Mirror, Mirrors
 from fc_resources.sandbox import Ended, Limits, Workspace
 
@@ -58,12 +64,17 @@ class Tried:
     def log(self) -> str:
         return self.ended.log if self.ended else ""
 
-    def all_checks(self, last: Check | None = None) -> list[dict[str, str]]:
-        """Every check as a row, those that were not reached too."""
-        found = [*self.checks, *([last] if last else [])]
-        reached = {check.check for check in found}
-        left = [Check(n, "not_run", "a check before it failed") for n in CHECKS if n not in reached]
-        return [vars(check) for check in (*found, *left)]
+    def outcomes(self, measured: Check | None = None) -> dict[str, Any]:
+        """Columns on every check, those that were not reached too; measuring is no attempt's."""
+        found = [*self.checks, *([measured] if measured else [])]
+        left = CHECKS[len(found) : None if measured else -1]
+        every = found + [Check(name, "not_run", "a check before it failed") for name in left]
+        return {
+            "checks": [
+                {"check": c.check, "outcome": c.outcome, "evidence": c.evidence} for c in every
+            ],
+            "timings": [{"check": c.check, "seconds": c.seconds} for c in found if c.seconds],
+        }
 
     def row(self) -> dict[str, Any]:
         """Columns of `error_logs`."""
@@ -72,8 +83,8 @@ class Tried:
             "returncode": self.ended.returncode if self.ended else None,
             "timed_out": self.ended.timed_out if self.ended else False,
             "log": self.log,
-            "checks": self.all_checks(),
             "seconds": self.seconds,
+            **self.outcomes(),
         }
 
 
@@ -93,45 +104,42 @@ class Trial:
         A failure that the outside world caused raises `TransientError`: it says nothing about
         the candidate.
         """
-        started = time.monotonic()
-        passed: list[Check] = []
+        clock = _Clock()
         try:
             builder, candidate = self._tools.builder, self.candidate
             with builder.build(candidate, context, self.mirror, self._year) as workspace:
-                passed.append(Check("build", "passed", "every script ended with exit code 0"))
-                check, ended, times = self._check(workspace, context, passed)
+                clock.add(Check("build", "passed", "every script ended with exit code 0"))
+                ended, times = self._check(workspace, context, clock)
         except BuildFailedError as error:
-            check = Check("build", "failed", f"{error.ended.name}: {error.ended.how}")
-            return self._failed(context, [check], error.ended.name, error.ended, started)
-        except PermanentError as error:  # as of an image that cannot be saved
-            stage = CHECKS[len(passed)]
-            check = Check(stage, "failed", str(error))
-            return self._failed(context, [*passed, check], stage, None, started)
-        passed.append(check)
-        if check.outcome == "failed":
-            return self._failed(context, passed, check.check, ended, started)
-        seconds = time.monotonic() - started
+            clock.add(Check("build", "failed", f"{error.ended.name}: {error.ended.how}"))
+            return _failed(context, clock, error.ended.name, error.ended)
+        except (OutputTooLargeError, ImageTooLargeError, NoWheelsError) as error:
+            stage = CHECKS[len(clock.found)]
+            clock.add(Check(stage, "failed", str(error)))
+            return _failed(context, clock, stage, None)
+        if clock.found[-1].outcome == "failed":
+            return _failed(context, clock, clock.found[-1].check, ended)
         image = workspace if isinstance(workspace, Image) else None
-        return Tried(context, passed, seconds, times=times, image=image)
+        return Tried(context, clock.found, clock.seconds, times=times, image=image)
 
     def _check(
-        self, workspace: Workspace, context: Context, passed: list[Check]
-    ) -> tuple[Check, Ended | None, Mapping[str, float]]:
-        """The last check that ran, with the script that told its outcome if one did."""
+        self, workspace: Workspace, context: Context, clock: "_Clock"
+    ) -> tuple[Ended | None, Mapping[str, float]]:
+        """Run checks until one fails; the script that told the outcome of the last, if one did."""
         tools, candidate = self._tools, self.candidate
         check, ended = checks.smoke(workspace, candidate, self._module, tools.limits)
-        if check.outcome == "failed":
-            return check, ended, {}
-        passed.append(check)
+        if not clock.add(check):
+            return ended, {}
         check, ended, times = checks.profile(workspace, candidate, context, tools.limits)
-        if check.outcome == "failed":
-            return check, ended, {}
-        passed.append(check)
+        if not clock.add(check):
+            return ended, {}
         if not isinstance(workspace, Image):
             why = "there is no image: verified without Docker"
-            return Check("hygiene", "not_run", why), None, times
-        subject = workspace.subject(candidate.pins)
-        return hygiene.hygiene(subject, candidate, self.mirror, tools.secrets), None, times
+            clock.found.append(Check("hygiene", "not_run", why))
+        else:
+            subject = workspace.subject(candidate.pins)
+            clock.add(hygiene.hygiene(subject, candidate, self.mirror, tools.secrets))
+        return None, times
 
     def measure(self, tried: Tried) -> tuple[Check, Verdict | None]:
         """What the solution changes in a container that passed."""
@@ -145,28 +153,40 @@ class Trial:
             self.candidate, tried.context, self.mirror, tried.times, limits
         )
         outcome = "failed" if verdict.verdict == "unknown" else "passed"
-        return Check("measure", outcome, verdict.evidence()), verdict
+        return Check("measure", outcome, verdict.evidence(), verdict.seconds), verdict
 
-    def _failed(
-        self,
-        context: Context,
-        found: Sequence[Check],
-        stage: str,
-        ended: Ended | None,
-        started: float,
-    ) -> Tried:
-        """An outage is raised instead: it is no answer."""
-        evidence = found[-1].evidence
-        if ended is None:
-            cause = evidence
-        elif ended.exceeded is not None:
-            cause = ended.how
+
+class _Clock:
+    """Checks as they end, each with its time since the one before."""
+
+    def __init__(self) -> None:
+        self.found: list[Check] = []
+        self._started = self._last = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def add(self, check: Check) -> bool:
+        """Whether it passed."""
+        now = time.monotonic()
+        self.found.append(dataclasses.replace(check, seconds=now - self._last))
+        self._last = now
+        return check.outcome == "passed"
+
+
+def _failed(context: Context, clock: _Clock, stage: str, ended: Ended | None) -> Tried:
+    """What did not pass; an outage is raised instead, it is no answer."""
+    cause = clock.found[-1].evidence
+    if ended is not None and ended.exceeded is not None:
+        cause = ended.how
+    elif ended is not None:
+        line, outage = causes.cause(ended.log), causes.outage(ended.log)
+        if stage.startswith(_BUILD_SCRIPT):
+            if outage is not None:
+                raise TransientError(f"{stage} met an outage: {outage}")
+            cause = line
         else:
-            cause, outage = causes.cause(ended.log), causes.outage(ended.log)
-            if stage.startswith(_BUILD_SCRIPT):
-                if outage is not None:
-                    raise TransientError(f"{stage} met an outage: {outage}")
-            else:
-                cause = f"it needs network, which it does not get: {outage}" if outage else cause
-                cause = f"{evidence}; {cause}"
-        return Tried(context, found, time.monotonic() - started, stage, cause, ended)
+            line = f"it needs network, which it does not get: {outage}" if outage else line
+            cause = f"{cause}; {line}"
+    return Tried(context, clock.found, clock.seconds, stage, cause, ended)
