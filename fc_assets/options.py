@@ -60,15 +60,15 @@ class Options(pydantic.BaseModel, frozen=True):
     def coding_agent(self, settings: Settings) -> CodingAgent | None:
         """The agent of this run, if any; `UsageError` when the one that is named cannot be used."""
         name = None if self.agent == "auto" else self.agent
-        # A login is used where its agent is named: nobody's subscription is spent unasked.
-        home = Path.home() if name else None
-        model, openai = settings.fc_agent_model, settings.openai_api_key
-        claude = settings.anthropic_api_key or settings.claude_code_oauth_token
+        claude, openai = settings.anthropic_api_key, settings.openai_api_key
+        # Nobody's subscription is spent unasked.
+        claude = claude or (settings.claude_code_oauth_token if name else None)
+        model = settings.fc_agent_model
         access = {
-            "claude": Access(claude, settings.anthropic_base_url, model, home),
-            "codex": Access(openai, settings.openai_base_url, model, home),
-            "gemini": Access(settings.gemini_api_key, settings.google_gemini_base_url, model, home),
-            "qwen": Access(openai, settings.openai_base_url, model, home),
+            "claude": Access(claude, settings.anthropic_base_url, model),
+            "codex": Access(openai, settings.openai_base_url, model),
+            "gemini": Access(settings.gemini_api_key, settings.google_gemini_base_url, model),
+            "qwen": Access(openai, settings.openai_base_url, model),
         }
         return choice.choose(name, access)
 

@@ -387,7 +387,7 @@ CANDIDATE_CONTAINERS = Table(
     _PR,
     (
         *_pr_columns(),
-        Column("merged_at", _TIME, "When the pull request was merged.", True),
+        Column("merged_at", _TIME, "When the pull request was merged; null in older rows."),
         Column("sha", pa.string(), "The merge commit that solves the task.", True),
         Column("base_sha", pa.string(), "The commit that is checked out.", True),
         Column("python_version", pa.string(), "Minor version inside.", True),
@@ -398,8 +398,7 @@ CANDIDATE_CONTAINERS = Table(
         Column(
             "step",
             pa.string(),
-            "How they were found: `cache`, `similar`, `stock`, `repair` or `agent`.",
-            True,
+            "How they were found: cache, similar, stock, repair or agent; null in older rows.",
         ),
         Column("sandbox", pa.string(), "Where it was verified: `docker` or `process`.", True),
         Column("image", pa.string(), "Local image of the pull request; null without Docker."),
@@ -451,7 +450,7 @@ ERROR_LOGS = Table(
     (
         *_pr_columns(),
         Column("attempt", pa.int64(), "From 1, in the order tried."),
-        Column("step", pa.string(), "`cache`, `similar`, `stock`, `repair` or `agent`.", True),
+        Column("step", pa.string(), "cache, similar, stock, repair, agent; null in older rows."),
         Column("about", pa.string(), "Whose scripts they are, or what was added to them."),
         Column("origin", pa.string(), "Who wrote the scripts that were tried.", True),
         Column("sandbox", pa.string(), "Where: `docker` or `process`.", True),

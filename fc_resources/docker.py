@@ -44,6 +44,9 @@ IMAGE_LIMIT = 32 * 1024 * 1024 * 1024
 _LOG = docker.types.LogConfig(type="json-file", config={"max-size": "16m", "max-file": "2"})
 _POLL_S = 1.0
 
+#: Of the first process, by SIGTERM or SIGKILL: a script that fails is told by `_STEPS` instead.
+_KILLED_CODES = (137, 143)
+
 
 class Docker:
     """The local daemon, for one home. Nothing is contacted before the first use.
@@ -295,6 +298,8 @@ class Docker:
         output = {} if code is None else docker_scripts.output(container)
         failed = output.pop("failed", b"").decode("utf-8", "replace").strip()
         known = failed if failed in {script.name for script in scripts} else scripts[-1].name
+        if not failed and exceeded is None and code in _KILLED_CODES:
+            raise TransientError(f"{known}: somebody killed its container (exit code {code})")
         return Ended(known, KILLED if code is None else code, log, exceeded, seconds, output)
 
 

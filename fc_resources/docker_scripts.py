@@ -23,8 +23,10 @@ code=0
 rm -rf "$FC_OUTPUT"  # an image brings what its own scripts left
 mkdir -p "$FC_OUTPUT"
 for script in "$@"; do
-    bash "$FC_INPUT/$script" || { code=$?; echo "$script" > "$FC_OUTPUT/failed"; break; }
+    bash "$FC_INPUT/$script" || { code=$?; failed=$script; break; }
 done
+mkdir -p "$FC_OUTPUT"
+[ "$code" = 0 ] || echo "$failed" > "$FC_OUTPUT/failed"
 rm -rf "$FC_INPUT"
 exit "$code"
 """

@@ -20,7 +20,10 @@ from tests.fakes import agent_tools, github_schema
 
 #: Kept for the tests that need them: where images come from on a machine without a registry.
 _KEPT = ("FC_BASE_IMAGE", "FC_PYTHON_VERSIONS", "FC_TEST_REQUIRE")
-_OURS = ("FC_", "DAGSTER_", "DSPY_", "GH_TOKENS", "PORTKEY_API_KEY", "ANTHROPIC_API_KEY")
+_OURS = ("FC_", "DAGSTER_", "DSPY_", "GH_TOKENS", "PORTKEY_API_KEY")
+#: Of coding agents and their providers.
+_OURS += ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN")
+_OURS += ("ANTHROPIC_BASE_URL", "OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
 _REQUIRED = os.environ.get("FC_TEST_REQUIRE", "").split(",")
 
 

@@ -1,6 +1,5 @@
 """The assets `candidate_containers` and `error_logs`: one item, rows in two tables."""
 
-import dataclasses
 import datetime
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from fc_assets.candidate_containers.repairs import SYNTHESIZER
 from fc_assets.candidate_containers.stock import Candidate
 from fc_assets.candidate_containers.synthesizer import Synthesizer
 from fc_assets.options import AGENTS, Options
-from fc_assets.tables import CANDIDATE_CONTAINERS, ERROR_LOGS
+from fc_assets.tables import CANDIDATE_CONTAINERS, ERROR_LOGS, FORMULACODE
 from fc_resources.docker import Docker
 from fc_resources.errors import TransientError
 from fc_resources.git import Mirrors
@@ -92,10 +91,8 @@ def containers(
         concurrency=2,
     )
     if tools.builder.sandbox == "docker":
-        # Stage 7 publishes those of these months.
-        rows = (row for month in wanted for row in runner.rows(CANDIDATE_CONTAINERS, month))
         try:
-            docker.prune(int(settings.fc_image_gb * 2**30), {row["image"] for row in rows})
+            docker.prune(int(settings.fc_image_gb * 2**30), unpublished(runner, wanted))
         except TransientError as error:  # what was verified is no worse for it
             context.log.warning(f"old images stay: {error}")
     return outcome.rows[CANDIDATE_CONTAINERS.name], outcome.rows[ERROR_LOGS.name]
@@ -124,10 +121,27 @@ def items(
             made_of = (vars(candidate), context.scripts, settings.verification, SYNTHESIZER)
             by_agent = {name: work.digest(*made_of, name) for name in AGENTS}
             digests = [*by_agent.values()]
-            item = work.Item(work.key_of(row), candidate, by_agent[agent], settled=digests)
             # Without an agent nothing is found that one did not find.
-            found.append(dataclasses.replace(item, as_good=digests if agent == "none" else ()))
+            as_good = digests if agent == "none" else ()
+            key, digest = work.key_of(row), by_agent[agent]
+            found.append(work.Item(key, candidate, digest, settled=digests, as_good=as_good))
         yield month, found
+
+
+def unpublished(runner: work.Work, wanted: Sequence[datetime.date]) -> set[str]:
+    """Images that stage 7 has not seen yet: of these months and of others."""
+    states, table = runner.ledger.progress(), CANDIDATE_CONTAINERS
+    found = {row["image"] for month in wanted for row in runner.rows(table, month)}
+    others = [
+        month
+        for month in runner.warehouse.tables().get(table.name, {})
+        if month not in wanted
+        and getattr(states.get((FORMULACODE.name, month)), "state", None) != "written"
+    ]
+    if others:
+        for batch in runner.warehouse.read(table.name, others, ["image"]):
+            found |= {row["image"] for row in batch.to_pylist()}
+    return found - {None}
 
 
 def working(

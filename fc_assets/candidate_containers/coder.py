@@ -5,7 +5,6 @@ each agent is run is in `fc_resources.coding_agents`.
 """
 
 import datetime
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,19 +15,23 @@ from fc_assets.candidate_containers.search import Search
 from fc_assets.candidate_containers.stock import Context
 from fc_assets.candidate_containers.trial import Tried
 from fc_assets.tables import CANDIDATE_CONTAINERS
+from fc_resources.coding_agents import session
 from fc_resources.coding_agents.agent import CodingAgent
 from fc_resources.coding_agents.task import Session, Task
-from fc_resources.errors import FcError
+from fc_resources.errors import InterruptedRunError, TransientError
 from fc_resources.ledger import Ledger
 from fc_resources.settings import Settings
 
 #: The others are the host's: what an image is based on, and how benchmarks are run.
 EDITABLE = ("docker_build_env.sh", "docker_build_pkg.sh", "docker_build_run.sh")
-#: Ends of a session after which its scripts are not looked at.
-_CUT = ("rate_limited", "refused", "tampered")
+#: Ends of a session that say nothing about its scripts.
+_NO_TRY = ("rate_limited", "refused", "unreachable", "tampered", "stopped")
+#: Of different scripts in a session: each is a build and a row.
+_VERIFICATIONS = 20
+_NOTHING = "The pipeline cannot check anything now; stop here."
 
 
-class AgentUnavailableError(FcError):
+class AgentUnavailableError(TransientError):
     """The agent has met its limit, or its key is refused: what it could do is not known."""
 
 
@@ -52,11 +55,13 @@ class Coder:
 
     @classmethod
     def of(cls, agent: CodingAgent, settings: Settings, ledger: Ledger) -> "Coder":
-        """With the limits of the settings."""
+        """With the limits of the settings; what killed runs left is removed."""
+        folder = settings.fc_home / "agents"
+        session.sweep(folder)
         return cls(
             agent,
             ledger,
-            settings.fc_home / "agents",
+            folder,
             timeout_s=settings.fc_agent_timeout_s,
             max_tokens=settings.fc_agent_max_tokens,
             pause_s=settings.datasmith_rl_default_pause_s,
@@ -78,63 +83,72 @@ class Coder:
             timeout_s=self._timeout_s,
             max_tokens=self._max_tokens,
         )
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
-            session = self._agent.run(task, Path(folder, "session"), interrupts.STOP)
+        ended = self._agent.run(task, self._folder, interrupts.STOP)
         item = work.key_of(vars(search.candidate))
-        self._ledger.spend(CANDIDATE_CONTAINERS.name, item, self._agent.name, session.usage)
+        self._ledger.spend(CANDIDATE_CONTAINERS.name, item, self._agent.name, ended.usage)
+        if ended.ended not in _NO_TRY:
+            host.verify(ended.scripts)
+        if host.passed is None and (ended.ended in _NO_TRY or len(search.attempts) == before):
+            self._log(search, host.start, ended)
+        search.attempts[-1] |= {
+            "tokens": ended.usage.input_tokens + ended.usage.output_tokens,
+            "dollars": ended.usage.dollars,
+            "tool_calls": ended.tool_calls,
+        }
+        unavailable = self._unavailable(ended)
+        if host.passed is not None:
+            return host.passed
         if host.error is not None:
             raise host.error
-        if host.passed is None and session.ended not in _CUT:
-            host.verify(session.scripts)
-        if host.passed is None and (session.ended in _CUT or len(search.attempts) == before):
-            self._log(search, host.start, session)
-        search.attempts[-1] |= {
-            "tokens": session.usage.input_tokens + session.usage.output_tokens,
-            "dollars": session.usage.dollars,
-            "tool_calls": session.tool_calls,
-        }
-        if host.passed is None:
-            self._refuse(session)
-        return host.passed
+        if unavailable is not None:
+            raise AgentUnavailableError(unavailable)
+        if ended.ended == "stopped":
+            raise InterruptedRunError(f"{self._agent.name} was stopped")
+        return None
 
-    def _log(self, search: Search, start: Context, session: Session) -> None:
+    def _log(self, search: Search, start: Context, ended: Session) -> None:
         """An attempt that ended without scripts to try."""
-        limited = session.ended == "rate_limited"
-        reset = session.reset_at if limited else None
+        limited, reset = ended.ended == "rate_limited", ended.reset_at
         search.log(
             "agent",
             start,
-            session.message or session.ended,
+            ended.message or ended.ended,
             failure_stage="rate_limited" if limited else "agent",
-            timed_out=session.ended == "timed_out",
-            log=session.log,
-            seconds=session.usage.seconds,
+            timed_out=ended.ended == "timed_out",
+            log=ended.log,
+            seconds=ended.usage.seconds,
             rate_limit_reset_at=reset and datetime.datetime.fromtimestamp(reset, datetime.UTC),
         )
 
     def _check(self) -> None:
+        """Raise if the agent may not be asked."""
         if self._refused is not None:
             raise AgentUnavailableError(self._refused)
         pause = self._ledger.pauses().get(self._pause)
         if pause is not None:
-            until = datetime.datetime.fromtimestamp(pause.until, datetime.UTC)
-            raise AgentUnavailableError(
-                f"{self._agent.name} is at its limit until {until:%Y-%m-%d %H:%M} UTC: "
-                f"{pause.reason}"
-            )
+            raise AgentUnavailableError(self._limited(pause.until, pause.reason))
 
-    def _refuse(self, session: Session) -> None:
-        """A limit holds for everybody until it is over, a refused key for this run."""
-        if session.ended == "rate_limited":
+    def _limited(self, until: float, reason: str) -> str:
+        at = datetime.datetime.fromtimestamp(until, datetime.UTC)
+        return f"{self._agent.name} is at its limit until {at:%Y-%m-%d %H:%M} UTC: {reason}"
+
+    def _unavailable(self, ended: Session) -> str | None:
+        """Why nothing is known of what the agent could do: its end is the provider's affair.
+
+        A limit holds for everybody until it is over, a refused key for the rest of the run.
+        """
+        if ended.ended == "rate_limited":
             now = time.time()
-            known = session.reset_at is not None and session.reset_at > now
-            until = session.reset_at if known and session.reset_at else now + self._pause_s
-            self._ledger.pause(self._pause, until, session.message)
-            self._check()
-        if session.ended == "refused":
-            self._refused = f"{self._agent.name} cannot be asked: {session.message}"
-            self._check()
+            reset = ended.reset_at if ended.reset_at and ended.reset_at > now else None
+            until = reset or now + self._pause_s
+            self._ledger.pause(self._pause, until, ended.message)
+            return self._limited(until, ended.message)
+        if ended.ended == "refused":
+            self._refused = f"{self._agent.name} cannot be asked: {ended.message}"
+            return self._refused
+        if ended.ended == "unreachable":
+            return f"{self._agent.name} does not reach its model: {ended.message}"
+        return None
 
 
 class _Host:
@@ -144,21 +158,27 @@ class _Host:
         self._search, self._name = search, name
         self.start = search.latest()
         self.passed: Tried | None = None
-        self.error: FcError | None = None
+        self.error: Exception | None = None
+        self._most = len(search.attempts) + _VERIFICATIONS
 
     def verify(self, scripts: Mapping[str, str]) -> tuple[bool, str]:
         """Whether these scripts pass, and what to tell the agent."""
         if self.passed is not None:
             return True, "PASSED before; there is nothing left to do, stop here."
-        if self.error is not None:
-            return False, "The pipeline cannot check anything now; stop here."
+        if len(self._search.attempts) >= self._most:
+            return False, f"FAILED: {_VERIFICATIONS} verifications are over; stop here."
         edited = {name: scripts[name] for name in EDITABLE}
         context = Context({**self.start.scripts, **edited}, self._name)
         try:
             tried = self._search.run("agent", context, None)
-        except FcError as error:  # an outage, or the run is to stop: it is raised after the session
+        except TransientError as error:  # raised after the session unless it gets around it
             self.error = error
-            return False, "The pipeline cannot check anything now; stop here."
+            return False, f"FAILED: {error}"
+        except Exception as error:  # raised when the session is paid for
+            self.error = error
+            self._most = 0
+            return False, _NOTHING
+        self.error = None
         if tried.passed:
             self.passed = tried
         return tried.passed, briefing.report(tried)

@@ -60,7 +60,9 @@ def measure(
         deadline = started + limits.timeout_s
         try:
             patch = patch_of(candidate, mirror)
-            script = context.scripts["docker_build_pkg.sh"]
+            # Who wrote the scripts must not say what differs from one state to the other.
+            ours = context.scripts if context.origin in stock.OURS else stock.stock()
+            script = ours["docker_build_pkg.sh"]
             if "FC_REBUILD" not in script:
                 raise UnknownError("docker_build_pkg.sh cannot build again: it knows no FC_REBUILD")
             with docker.session(image, limits) as first, docker.session(image, limits) as second:
@@ -117,6 +119,8 @@ class _State:
         ended = self.session.run(Script(name, script, given, files), left)
         if ended.timed_out:
             raise UnknownError(f"{name} met FC_MEASURE_TIMEOUT_S")
+        if ended.exceeded == "disk":
+            raise UnknownError(f"{name} was {ended.how}")
         if failure is not None and not ended.ok:
             why = ended.how if ended.exceeded else causes.cause(ended.log)
             if outage := causes.outage(ended.log):

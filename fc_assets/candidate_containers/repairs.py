@@ -37,7 +37,6 @@ _MODULES = {
 }
 #: Debian packages by what of them is missing: a header's path from its start, or a program.
 _HEADERS = {
-    "Python.h": "python3-dev",
     "blosc": "libblosc-dev",
     "bzlib.h": "libbz2-dev",
     "cblas.h": "libopenblas-dev",
@@ -79,7 +78,6 @@ _PROGRAMS = {
     "geos-config": "libgeos-dev",
     "gdal-config": "libgdal-dev",
     "gfortran": "gfortran",
-    "hg": "mercurial",
     "nc-config": "libnetcdf-dev",
     "ninja": "ninja-build",
     "patchelf": "patchelf",
@@ -96,6 +94,8 @@ _NO_PROGRAM = re.compile(
     r"|Unknown compiler\(s\): \[\['(gfortran)'"
     r"|(?:Could not find|could not find) ([\w.+-]+)|([\w.+-]+) executable not found"
 )
+#: What a repair adds; everything else in a script is not ours.
+_LINE = re.compile(r'^(FC_REQUIREMENTS|FC_SYSTEM_PACKAGES)\+=" (\S+)"$', re.MULTILINE)
 _START = re.compile(r"^set -euo pipefail\n", re.MULTILINE)
 
 
@@ -126,6 +126,16 @@ def repair(
                 if added:
                     return added
     return None
+
+
+def again(context: Context, onto: Context) -> Context:
+    """The repairs of a context on other scripts: those of today, where it has those of its time."""
+    repaired = onto
+    for script, text in context.scripts.items():
+        for variable, word in _LINE.findall(text):
+            added = _added(repaired, script, variable, word)
+            repaired = added.context if added else repaired
+    return repaired
 
 
 def _packages(line: str) -> list[str]:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fc_assets.candidate_containers import stock
+from fc_assets import interrupts
 from fc_assets.candidate_containers.stock import Candidate, Context
 from fc_assets.candidate_containers.trial import Tools, Trial, Tried
+from fc_resources.errors import InterruptedRunError
 
 
 class Search:
@@ -27,11 +28,6 @@ class Search:
     def in_container(self) -> bool:
         return self._tools.builder.sandbox == "docker"
 
-    def may_run(self, context: Context) -> bool:
-        """Outside of containers nobody else's script may install system packages."""
-        system = "docker_build_env.sh"
-        return self.in_container or context.scripts[system] == stock.text(system)
-
     def has(self, context: Context) -> bool:
         return _key(context) in self._tried
 
@@ -44,6 +40,8 @@ class Search:
         """Try a context and log it; one that was tried already has the outcome it had."""
         if self.has(context):
             return self._tried[_key(context)]
+        if interrupts.STOP.is_set():
+            raise InterruptedRunError("no further attempt is begun")
         tried = self._tried[_key(context)] = self.trial.run(context)
         self.log(step, context, tried.cause, about, **tried.row())
         return tried

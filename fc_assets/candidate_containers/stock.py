@@ -22,9 +22,15 @@ SCRIPTS = (
     "docker_build_run.sh",
     "profile.sh",
 )
+#: Origins of contexts in which no stranger, such as an agent, wrote anything.
+OURS = ("stock", "user", "repair")
 #: Part of every image tag: changes when the way images are made does.
 _RECIPE = "images/1"
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
+
+
+class NoPackageError(PermanentError):
+    """There is nothing that could be imported."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,15 +162,17 @@ def import_names(files: Sequence[str], root: str, name: str | None) -> list[str]
     """Packages and modules of the project in its checkout, the one named like it first."""
     prefix = "" if root == "." else f"{root}/"
     found: dict[str, None] = {}
+    wanted = re.sub(r"[-.]+", "_", name or "").lower()
     for path in files:
         if not path.startswith(prefix):
             continue
         parts = path[len(prefix) :].removeprefix("src/").split("/")
         if len(parts) == 2 and parts[1] in ("__init__.py", "__init__.pyx"):
             found[parts[0]] = None
+        elif len(parts) == 1 and parts[0].lower() == f"{wanted}.py":
+            found[parts[0].removesuffix(".py")] = None
     beside = {"tests", "test", "docs", "doc", "benchmarks", "examples", "tools", "ci"}
-    wanted = re.sub(r"[-.]+", "_", name or "").lower()
     names = sorted(n for n in found if n.isidentifier() and n not in beside)
     if not names:
-        raise PermanentError(f"no importable package below {root}")
+        raise NoPackageError(f"no importable package below {root}")
     return sorted(names, key=lambda n: (n.lower() != wanted, n))

@@ -16,14 +16,14 @@ from typing import Any
 
 from fc_assets import work
 from fc_assets.candidate_containers import contexts, repairs, stock, toolbox
-from fc_assets.candidate_containers.coder import AgentUnavailableError, Coder
+from fc_assets.candidate_containers.coder import EDITABLE, Coder
 from fc_assets.candidate_containers.contexts import Contexts
 from fc_assets.candidate_containers.search import Search
 from fc_assets.candidate_containers.stock import Candidate, Context
 from fc_assets.candidate_containers.trial import Tools, Tried
 from fc_assets.tables import ERROR_LOGS
 from fc_resources import settings
-from fc_resources.errors import FcError, TransientError
+from fc_resources.errors import PermanentError, TransientError
 
 #: What differs from one run of the same failure to the next.
 _VARYING = re.compile(r"0x[0-9a-f]+|\d+(\.\d+)?|/tmp/\S+", re.IGNORECASE)
@@ -92,6 +92,9 @@ class Synthesizer:
         environment = {**env_payload, **name, "sha": sha, "python_version": python_version}
         candidate = Candidate.of({**pr_context, "issue_number": issue_number}, environment)
         found = self.synthesize(candidate)
+        for attempt in found.attempts:
+            cause = attempt["cause"] or "passed"
+            _log.info("%s#%d %s: %s", repo, issue_number, attempt["step"], cause)
         if found.unknown is not None:
             raise TransientError(found.unknown)
         return found.context
@@ -107,7 +110,7 @@ class Synthesizer:
         def one(arguments: Mapping[str, Any]) -> Context | None:
             try:
                 return self.run(**arguments)
-            except FcError as error:
+            except (TransientError, PermanentError) as error:
                 name = f"{arguments['owner']}/{arguments['repo']}#{arguments['issue_number']}"
                 _log.warning("%s: %s", name, error)
                 return None
@@ -127,8 +130,14 @@ class Synthesizer:
             search.log("stock", own, obstacle)
             return Synthesis(search.attempts)
         try:
-            won = self._uncoded(search, own) or self._coded(search)
-        except AgentUnavailableError as error:
+            won = self._uncoded(search, own) or self._coded(search, own)
+        except stock.NoPackageError as error:
+            search.log("stock", own, str(error))
+            return Synthesis(search.attempts)
+        except TransientError as error:
+            if not search.attempts:
+                raise
+            # What was tried before, and perhaps paid for, is to be seen.
             return Synthesis(search.attempts, unknown=str(error))
         if won is None:
             return Synthesis(search.attempts)
@@ -138,20 +147,26 @@ class Synthesizer:
 
     def _uncoded(self, search: Search, own: Context) -> Tried | None:
         """Whoever supplies scripts wants those tried, and no others before them."""
-        found = self._reused(search) if own.origin == "stock" else None
+        found = self._reused(search, own) if own.origin == "stock" else None
         return found or self._repaired(search, own)
 
-    def _reused(self, search: Search) -> Tried | None:
+    def _reused(self, search: Search, own: Context) -> Tried | None:
         """What worked for this pull request before, or for some near it."""
         before = self._known.of(search.candidate)
-        if before is not None and search.may_run(before.context):
-            tried = search.run("cache", before.context, "its own, from before")
+        context = before and _today(before.context, own, search.in_container)
+        if context is not None:
+            tried = search.run("cache", context, "its own, from before")
             if tried.passed:
                 return tried
-        similar = (w for w in self._known.similar(search.candidate) if search.may_run(w.context))
-        new = (working for working in similar if not search.has(working.context))
-        for working, _ in zip(new, range(contexts.SIMILAR), strict=False):
-            tried = search.run("similar", working.context, f"those of #{working.issue_number}")
+        left = contexts.SIMILAR
+        for working in self._known.similar(search.candidate):
+            context = _today(working.context, own, search.in_container)
+            if context is None or search.has(context):
+                continue
+            if left == 0:
+                break
+            left -= 1
+            tried = search.run("similar", context, f"those of #{working.issue_number}")
             if tried.passed:
                 return tried
         return None
@@ -170,12 +185,12 @@ class Synthesizer:
             seen.add(_same(tried.cause))
         return tried
 
-    def _coded(self, search: Search) -> Tried | None:
+    def _coded(self, search: Search, own: Context) -> Tried | None:
         """A coding agent; one at a time per repository, as the next can use what it finds."""
         if self._coder is None or not search.in_container:
             return None
         with self._turn(search.candidate):
-            if (found := self._reused(search)) is not None:
+            if (found := self._reused(search, own)) is not None:
                 return found
             seen = set[str]()
             for _ in range(self._max_attempts):
@@ -192,6 +207,24 @@ class Synthesizer:
             turn = self._turns.setdefault((candidate.owner, candidate.repo), threading.Lock())
         with turn:
             yield
+
+
+def _today(known: Context, own: Context, in_container: bool) -> Context | None:
+    """A context that worked, with what is the host's as it is today; None for what is tried anyway.
+
+    Stock scripts are tried as they are now, those of a user only while they are supplied. An
+    agent's run in containers only, as do system packages.
+    """
+    if known.origin in ("stock", "user"):
+        return None
+    if known.origin == "repair":
+        context = repairs.again(known, own)
+        system = "docker_build_env.sh"
+        if context.scripts == own.scripts:
+            return None
+        return context if in_container or context.scripts[system] == own.scripts[system] else None
+    edited = {name: known.scripts[name] for name in EDITABLE}
+    return Context({**own.scripts, **edited}, known.origin) if in_container else None
 
 
 def _same(cause: str | None) -> str:

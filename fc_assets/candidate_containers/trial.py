@@ -21,7 +21,7 @@ from fc_assets.candidate_containers.checks import Check
 from fc_assets.candidate_containers.speedups import Verdict
 from fc_assets.candidate_containers.stock import Candidate, Context
 from fc_resources.docker import ImageTooLargeError, OutputTooLargeError
-from fc_resources.errors import TransientError
+from fc_resources.errors import PermanentError, TransientError, one_line
 from fc_resources.git import Mirror, Mirrors
 from fc_resources.sandbox import Ended, Limits, Workspace
 
@@ -138,7 +138,9 @@ class Trial:
             clock.found.append(Check("hygiene", "not_run", why))
         else:
             subject = workspace.subject(candidate.pins)
-            clock.add(hygiene.hygiene(subject, candidate, self.mirror, tools.secrets))
+            strict = context.origin not in stock.OURS
+            check = hygiene.hygiene(subject, candidate, self.mirror, tools.secrets, strict)
+            clock.add(check)
         return None, times
 
     def measure(self, tried: Tried) -> tuple[Check, Verdict | None]:
@@ -149,9 +151,12 @@ class Trial:
         if limits is None:
             why = "FC_MEASURE_TIMEOUT_S is 0, or not set for the sample"
             return Check("measure", "not_run", why), None
-        verdict = tried.image.measure(
-            self.candidate, tried.context, self.mirror, tried.times, limits
-        )
+        try:
+            verdict = tried.image.measure(
+                self.candidate, tried.context, self.mirror, tried.times, limits
+            )
+        except (TransientError, PermanentError) as error:  # the container is no worse for it
+            verdict = Verdict("unknown", one_line(error))
         outcome = "failed" if verdict.verdict == "unknown" else "passed"
         return Check("measure", outcome, verdict.evidence(), verdict.seconds), verdict
 

@@ -6,7 +6,6 @@ The tools have a file each; how a session is run is `session`'s, how it is confi
 import dataclasses
 import math
 import os
-import shutil
 import threading
 from pathlib import Path
 from typing import ClassVar
@@ -33,12 +32,11 @@ _PROMPT_BYTES = 100_000
 
 @dataclasses.dataclass(frozen=True)
 class Access:
-    """How an agent reaches its model: a key, else the login file of its tool in `home`."""
+    """How an agent reaches its model."""
 
     key: pydantic.SecretStr | None = None
     base_url: str | None = None
     model: str | None = None
-    home: Path | None = None
 
 
 class CodingAgent:
@@ -47,14 +45,12 @@ class CodingAgent:
     Attributes:
         key_variable: The variable that holds its key, for messages to the user.
         package: What npm installs.
-        login: The file that its `login` command leaves in a home, where it has one.
         hint: How its shell tool is told to wait, may name `{milliseconds}`.
     """
 
     name: ClassVar[str]
     key_variable: ClassVar[str]
     package: ClassVar[str]
-    login: ClassVar[str | None] = None
     hint: ClassVar[str] = ""
 
     def __init__(self, access: Access) -> None:
@@ -89,41 +85,20 @@ class CodingAgent:
         """Why it cannot be used here, in one sentence; None if it can."""
         if self.tool is None:
             return f"{self.name} is not installed (npm install -g {self.package})"
-        if self.key is None and self._login_file() is None:
-            login = f" and its login file ~/{self.login} is not there" if self.login else ""
-            return f"{self.key_variable} is not set{login}, so that {self.name} has no model"
+        if not self.key:
+            return f"{self.key_variable} is not set, so that {self.name} has no model"
         return jail.obstacle() or jail.unusable(self.tool)
-
-    def _login_file(self) -> Path | None:
-        if self.login is None or self.access.home is None:
-            return None
-        path = self.access.home / self.login
-        return path if path.is_file() else None
 
     @property
     def credential(self) -> str:
         """What the user has to see to when it is refused."""
-        return self.key_variable if self.key else f"the login in ~/{self.login}"
+        return self.key_variable
 
     def secrets(self) -> list[str]:
-        """What must not be stored of a session."""
-        found = [self.key or ""]
-        login = self._login_file()
-        if login is not None and not self.key:
-            try:
-                found += redaction.in_login(login)
-            except (OSError, ValueError) as error:
-                raise UsageError(f"{login} cannot be read ({error}); log in again") from None
-        return found
-
-    def furnish(self, home: Path, task: Task) -> None:
-        """A new home with its settings, and a copy of the login file where there is no key."""
-        self.prepare(home, task)
-        login = self._login_file()
-        if login is not None and self.login is not None and not self.key:
-            (home / self.login).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(login, home / self.login)
-            (home / self.login).chmod(0o600)
+        """What must not be stored of a session: the key, and passwords in addresses it sees."""
+        addresses = [os.environ.get(name, "") for name in jail.PROXIES]
+        passwords = redaction.in_addresses([*addresses, self.access.base_url or ""])
+        return [self.key or "", *passwords]
 
     def start(self, task: Task, place: Path) -> tuple[list[str], dict[str, str]]:
         """The command line and the environment of a session whose folders are in `place`."""
@@ -137,10 +112,11 @@ class CodingAgent:
         return [*jail.command(place, tool, env), *arguments], env
 
     def run(self, task: Task, folder: Path, stop: threading.Event | None = None) -> Session:
-        """Have the agent work on a task, in a new folder that is removed at the end.
+        """Have the agent work on a task, in a new folder in `folder` that is removed at the end.
 
-        A verification that runs when the session ends is waited for. Raises what `verify` raises,
-        `UsageError` for an agent that cannot be used, and `InterruptedRunError` if `stop` is set.
+        What a process that was killed left there, `session.sweep` removes. A verification that
+        runs when the session ends is waited for; `stop` ends the session as `stopped`. Raises what
+        `verify` raises, and `UsageError` for an agent that cannot be used.
         """
         if why := self.obstacle():
             raise UsageError(why)

@@ -16,7 +16,6 @@ class Claude(CodingAgent):
     name = "claude"
     key_variable = "ANTHROPIC_API_KEY"
     package = "@anthropic-ai/claude-code"
-    login = ".claude/.credentials.json"
     hint = "Give the Bash tool a timeout of {milliseconds} for it."
 
     def arguments(self, prompt: str, task: Task) -> list[str]:
@@ -38,9 +37,13 @@ class Claude(CodingAgent):
         if self.access.base_url:
             found["ANTHROPIC_BASE_URL"] = self.access.base_url
         if self.key:
-            is_token = self.key.startswith(_SUBSCRIPTION)
-            found["CLAUDE_CODE_OAUTH_TOKEN" if is_token else self.key_variable] = self.key
+            found[self.credential] = self.key
         return found
+
+    @property
+    def credential(self) -> str:
+        is_token = self.key is not None and self.key.startswith(_SUBSCRIPTION)
+        return "CLAUDE_CODE_OAUTH_TOKEN" if is_token else self.key_variable
 
     def prepare(self, home: Path, task: Task) -> None:
         # A home that was never used asks questions first.
@@ -52,7 +55,10 @@ class Claude(CodingAgent):
 
 
 class ClaudeEvents(Events):
-    """A message's usage is repeated with each of its parts; only the result has the totals."""
+    """A message's usage is repeated with each of its parts; only the result has the totals.
+
+    A rejected `rate_limit_event` is what its child wrote, perhaps, and believed as `Events` does.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,6 +68,10 @@ class ClaudeEvents(Events):
         match event["type"]:
             case "assistant":
                 self._message(event["message"], event.get("error"))
+            case "user":
+                for part in event["message"]["content"]:
+                    if part["type"] == "tool_result":
+                        self.tool_done(part["tool_use_id"])
             case "rate_limit_event":
                 found = event["rate_limit_info"]
                 if found["status"] == "rejected" and not found.get("isUsingOverage"):
@@ -70,6 +80,8 @@ class ClaudeEvents(Events):
                 self._result(event)
 
     def _message(self, message: dict[str, Any], error: str | None) -> None:
+        if not error:
+            self.worked()
         for part in message["content"]:
             if part["type"] == "tool_use":
                 self.tool_call(part["id"])
@@ -95,6 +107,7 @@ class ClaudeEvents(Events):
             self.failure(text, event.get("api_error_status"))
         else:
             self.words = text or self.words
+            self.success()
 
     def tokens(self, usage: dict[str, Any]) -> list[int]:
         """Input with the cached, cached, output; what was read from and written to the cache is

@@ -6,15 +6,18 @@ import json
 import os
 import queue
 import select
+import shutil
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
 from fc_resources.coding_agents.events import Events
 from fc_resources.coding_agents.task import Ended, Task
+from fc_resources.coding_agents.verifier import Verifier
 from fc_resources.coding_agents.workspace import Workspace
 
 #: Longer lines are cut: they are results of the agent's own tools, and not needed.
@@ -28,24 +31,35 @@ _LOOK_S = 0.25
 #: How often the disk and what the tool keeps in its home are looked at.
 _INSPECT_S = 2.0
 _DISK_BYTES = 1024**3
+#: Files that were removed while they are open are found nowhere, but the disk lacks their bytes.
+_FREE_BYTES = 1024**3
+#: For last words after the scripts have passed.
+_GRACE_S = 20.0
 #: Killed processes are gone in milliseconds, unless the machine is short of memory.
 _GONE_S = 30.0
 
 
 class Driver:
-    """Runs one process; `stops` are events that end it from outside.
+    """Runs one process, until `stop` is set at the latest.
 
     Attributes:
         events: What was read.
-        last_line: The last line that was no event, for a tool that failed before its first.
     """
 
     def __init__(
-        self, events: Events, place: Workspace, task: Task, stops: Sequence[threading.Event]
+        self,
+        events: Events,
+        place: Workspace,
+        task: Task,
+        verifier: Verifier,
+        stop: threading.Event,
     ) -> None:
         self.events = events
-        self.last_line = ""
-        self._place, self._task, self._stops = place, task, stops
+        self._place, self._task, self._verifier, self._stop = place, task, verifier, stop
+        #: Why the session was ended from outside; the last line that was no event, for a tool that
+        #: failed before its first.
+        self._why = self._last_line = ""
+        self._passed_at: float | None = None
         self._lines: queue.Queue[tuple[str, str] | None] = queue.Queue(_WAITING_LINES)
         self._kept: collections.deque[str] = collections.deque()
         self._kept_chars = 0
@@ -56,12 +70,18 @@ class Driver:
     def log(self) -> str:
         return "\n".join(self._kept)
 
+    @property
+    def message(self) -> str:
+        """Why it was ended, else what the tool said last."""
+        return self._why or self.events.message or self._last_line
+
     def run(self, command: Sequence[str], env: Mapping[str, str]) -> Ended:
         """Run `command`, a line of `jail.command`, until it ends or has to."""
         until = time.monotonic() + self._task.timeout_s
         # bubblewrap tells the number of the first process inside; with it all of the jail ends.
         reading, telling = os.pipe()
-        split = command.index("--", command.index("bwrap"))
+        wrapped = next(n for n, part in enumerate(command) if Path(part).name == "bwrap")
+        split = command.index("--", wrapped)
         command = [*command[:split], "--json-status-fd", str(telling), *command[split:]]
         with (
             os.fdopen(reading, "rb") as status,
@@ -85,9 +105,7 @@ class Driver:
                 _kill(child, inside)
                 self._drain()
         self._look()
-        if self.events.limited is not None:
-            return "rate_limited"
-        return ended or self._verdict(child.returncode)
+        return self._verdict(ended, child.returncode)
 
     def _listen(self, child: "subprocess.Popen[bytes]", until: float) -> Ended | None:
         """Read until the end of the output and of the process; why it has to end before, else."""
@@ -106,28 +124,51 @@ class Driver:
         if now > self._inspected + _INSPECT_S:
             self._inspected = now
             self._look()
-            if self._place.takes_more_than(_DISK_BYTES):
-                events.error = f"it took more than {_DISK_BYTES >> 20} MiB of disk"
+            if why := self._disk():
+                self._why = why
                 return "failed"
-        if events.limited is not None:
-            return "rate_limited"
-        if events.refused:
-            return "refused"
-        if any(stop.is_set() for stop in self._stops):
+        if self._verifier.failed.is_set():
             return "failed"
+        if self._stop.is_set():
+            self._why = "stopped"
+            return "stopped"
+        if events.ended is not None and events.is_over():
+            return events.ended
+        if self._verifier.passed.is_set():
+            self._passed_at = self._passed_at or now
+            if now > self._passed_at + _GRACE_S:
+                return "finished"
         if events.input_tokens + events.output_tokens > self._task.max_tokens:
             return "token_limit"
         return "timed_out" if now > until else None
+
+    def _disk(self) -> str | None:
+        if self._place.takes_more_than(_DISK_BYTES):
+            return f"it took more than {_DISK_BYTES >> 20} MiB of disk"
+        if shutil.disk_usage(self._place.place).free < _FREE_BYTES:
+            return f"the disk has less than {_FREE_BYTES >> 20} MiB left"
+        return None
 
     def _look(self) -> None:
         # What the agent wrote there may be of any shape.
         with contextlib.suppress(OSError, ValueError, OverflowError, RecursionError):
             self.events.look(self._place.place / "home")
 
-    def _verdict(self, returncode: int) -> Ended:
-        if self.events.refused:
-            return "refused"
-        return "failed" if self.events.failed or returncode else "finished"
+    def _verdict(self, ended: Ended | None, returncode: int) -> Ended:
+        """What to make of how it ended: `ended` if it had to, else by itself."""
+        events = self.events
+        if ended not in (None, "timed_out"):
+            return ended
+        if ended is None:
+            if events.succeeded and not returncode:
+                return "finished"
+            ended = "failed" if events.failed or returncode else "finished"
+        elif not events.is_idle:
+            return ended
+        if events.ended is not None:
+            return events.ended
+        is_unasked = ended != "finished" and not events.output_tokens and not events.tool_calls
+        return "unreachable" if is_unasked else ended
 
     def _read(self, name: str, stream: IO[bytes]) -> None:
         """Pass lines on, each once and cut; None is the end of a stream."""
@@ -160,7 +201,7 @@ class Driver:
         else:
             self.events.line(line)
         if line.strip() and not line.startswith("{"):
-            self.last_line = line
+            self._last_line = line
 
     def _drain(self) -> None:
         """Read what is left when the process is gone."""

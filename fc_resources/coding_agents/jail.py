@@ -10,6 +10,7 @@ import functools
 import os
 import shutil
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,13 +49,15 @@ _ETC = (
 )
 #: Passed on from the user's environment: a model behind a proxy is not reached without them, and
 #: some tools tell the time of day at which a limit ends.
-_PASSED = ("TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+_PASSED = ("TZ", *PROXIES)
 _CERTIFICATES = ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
 _USERS = {
     "passwd": f"root:x:0:0::/root:/bin/sh\nagent:x:1000:1000::{HOME}:/bin/bash\n",
     "group": "root:x:0:\nagent:x:1000:\n",
 }
 _PROBE_S = 60
+_PROGRAMS = ("bwrap", "prlimit", "choom")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,19 +102,43 @@ def command(place: Path, tool: Tool, variables: Mapping[str, str]) -> list[str]:
         (etc / name).write_text(text)
     workspace = place / "workspace"
     # Whoever takes all memory of the machine is to be the first that is killed for it.
-    line = ["choom", "-n", "1000", "--", "prlimit", f"--fsize={FILE_BYTES}", "--core=0"]
-    line += [*_ISOLATED, *_kernel(), *_system()]
+    line = [program("choom"), "-n", "1000", "--"]
+    line += [program("prlimit"), f"--fsize={FILE_BYTES}", "--core=0"]
+    line += [program("bwrap"), *_ISOLATED, *_kernel(), *_system()]
     line += [part for name in _USERS for part in ("--ro-bind", str(etc / name), f"/etc/{name}")]
     python = Path(sys.executable).resolve()
     certificates = [Path(variables[name]) for name in _CERTIFICATES if name in variables]
-    for needed in dict.fromkeys((*tool.needs, Path(sys.base_prefix), python, *certificates)):
+    for needed in dict.fromkeys((*tool.needs, python, *_libraries(), *certificates)):
         if not needed.is_relative_to("/usr"):
             line += ["--ro-bind-try", str(needed), str(needed)]
+    line += _hidden()
     line += ["--symlink", str(python), PYTHON]
     line += ["--bind", str(place / "home"), HOME, "--ro-bind", str(workspace), WORKSPACE]
     line += ["--bind", str(workspace / "scripts"), f"{WORKSPACE}/scripts", "--chdir", WORKSPACE]
     # bubblewrap's own tmpfs for / and /dev have no limit to their size.
     return [*line, "--remount-ro", "/", "--remount-ro", "/dev", "--", str(tool.path)]
+
+
+def _libraries() -> list[Path]:
+    """The interpreter's standard library and, where it has one, its shared library."""
+    base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+    base |= {"installed_base": sys.base_prefix, "installed_platbase": sys.base_exec_prefix}
+    found = [Path(sysconfig.get_path(kind, vars=base)) for kind in ("stdlib", "platstdlib")]
+    folder, name = (sysconfig.get_config_var(name) for name in ("LIBDIR", "INSTSONAME"))
+    if folder and name and ".so" in name:
+        found.append(Path(folder, name))
+    return found
+
+
+def _hidden() -> list[str]:
+    """What else is installed lies in the standard library's folder."""
+    line: list[str] = []
+    for library in dict.fromkeys(_libraries()):
+        for name in ("site-packages", "dist-packages"):
+            path = library / name
+            if path.is_dir() and not path.is_relative_to("/usr"):
+                line += ["--size", "4096", "--tmpfs", str(path), "--remount-ro", str(path)]
+    return line
 
 
 def environment(tool: Tool, variables: Mapping[str, str]) -> dict[str, str]:
@@ -138,7 +165,7 @@ def environment(tool: Tool, variables: Mapping[str, str]) -> dict[str, str]:
 #: otherwise mount the read-only folders anew. A session of its own keeps it from typing into the
 #: user's terminal.
 _ISOLATED = (
-    *("bwrap", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+    *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
     *("--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000"),
     *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
     *("--proc", "/proc", "--dev", "/dev"),
@@ -175,28 +202,53 @@ def _system() -> list[str]:
 
 
 @functools.cache
+def program(name: str) -> str:
+    """The absolute path of a program of the jail, as it was found first; its name without it."""
+    found = shutil.which(name)
+    return str(Path(found).absolute()) if found else name
+
+
 def obstacle() -> str | None:
     """Why there can be no jail on this machine, in one sentence; None if there can."""
-    for program in ("bwrap", "prlimit", "choom"):
-        if shutil.which(program) is None:
-            return f"{program} is not installed, without which a coding agent would not be confined"
-    probe = process.run(
-        [*_ISOLATED, *_kernel(), *_system(), "true"], timeout_s=_PROBE_S, env=process.environment()
-    )
-    if probe.ok:
-        return None
-    return f"bubblewrap does not work here ({' '.join(probe.text.split())[:200]})"
+    try:
+        return _obstacle()
+    except OSError as error:  # not remembered
+        return f"bubblewrap does not work here ({error})"
+
+
+def unusable(tool: Tool) -> str | None:
+    """Why a tool does not run in a jail, in one sentence; None if it does."""
+    try:
+        return _unusable(tool)
+    except OSError as error:  # not remembered
+        return f"{tool.path} does not run under bubblewrap ({error})"
 
 
 @functools.cache
-def unusable(tool: Tool) -> str | None:
-    """Why a tool does not run in a jail, in one sentence; None if it does."""
+def _obstacle() -> str | None:
+    for name in _PROGRAMS:
+        if not Path(program(name)).is_absolute():
+            return f"{name} is not installed, without which a coding agent would not be confined"
+    failure = _failure(
+        [program("bwrap"), *_ISOLATED, *_kernel(), *_system(), "true"], process.environment()
+    )
+    return failure and f"bubblewrap does not work here ({failure})"
+
+
+@functools.cache
+def _unusable(tool: Tool) -> str | None:
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         (place / "workspace" / "scripts").mkdir(parents=True)
         (place / "home").mkdir()
         env = environment(tool, {})
-        probe = process.run([*command(place, tool, env), "--version"], timeout_s=_PROBE_S, env=env)
-    if probe.ok:
-        return None
-    return f"{tool.path} does not run under bubblewrap ({' '.join(probe.text.split())[:200]})"
+        failure = _failure([*command(place, tool, env), "--version"], env)
+    return failure and f"{tool.path} does not run under bubblewrap ({failure})"
+
+
+def _failure(command: list[str], env: Mapping[str, str]) -> str | None:
+    """What a command says when it fails, None if it does not; `OSError` if that is not known."""
+    probe = process.run(command, timeout_s=_PROBE_S, env=env)
+    if probe.timed_out:
+        raise TimeoutError(f"no answer in {_PROBE_S} s")
+    return None if probe.ok else " ".join(probe.text.split())[:200] or f"code {probe.returncode}"

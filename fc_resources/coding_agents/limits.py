@@ -6,6 +6,7 @@ Only what a tool gives as an error is read so; the words of a model may say anyt
 import datetime
 import re
 import time
+from typing import Literal
 
 #: No limit lasts longer than the weekly ones, and agents can forge what is read here.
 _LONGEST_S = 8 * 86_400.0
@@ -25,9 +26,24 @@ _UNPAID = re.compile(
 _REFUSAL = re.compile(
     r"\b40[13]\b|api.?key.{0,30}(?:invalid|not valid|expired|incorrect)|PERMISSION_DENIED"
     r"|(?:invalid|incorrect).{0,20}api.?key|UNAUTHENTICATED|unauthorized|authentication_error"
-    r"|(?:not logged in|please run).{0,20}/login|token.{0,10}expired",
+    r"|(?:not logged in|please run).{0,20}/login|token.{0,10}expired|missing environment variable",
     re.IGNORECASE,
 )
+#: A model that is not there will not be there for the next session either.
+_NO_MODEL = re.compile(
+    r"\b404\b|not_found|model_not_found|models?\b.{0,80}(?:not found|(?:does|may) not exist)",
+    re.IGNORECASE,
+)
+_OUTAGE = re.compile(
+    r"\b5(?:0[0-9]|2[0-9])\b|overloaded|internal (?:server )?error|(?:bad|time-?out) gateway"
+    r"|UNAVAILABLE|connection.{0,12}(?:refused|reset|error|closed|aborted|failed)"
+    r"|(?:unable|failed|cannot|could not) to connect|time[ds]?.?out|fetch failed|socket hang up"
+    r"|\bE(?:CONN[A-Z]+|TIMEDOUT|NOTFOUND|AI_AGAIN|PIPE|HOSTUNREACH|NETUNREACH)\b|reconnecting"
+    r"|stream (?:closed|disconnected)|error sending request|network.{0,12}error",
+    re.IGNORECASE,
+)
+#: What kind of failure an error tells of: no other session would do better now, or for a while.
+Kind = Literal["refused", "rate_limited", "unreachable"]
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _PART = (
     r"(\d+(?:\.\d+)?)\s*(ms|d(?:ays?)?|h(?:ours?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?)(?![a-z])"
@@ -53,6 +69,27 @@ def is_refusal(message: str) -> bool:
 def is_unpaid(message: str) -> bool:
     """Whether an error that may look like a limit waits for somebody to pay."""
     return _UNPAID.search(message) is not None
+
+
+def is_unknown_model(message: str) -> bool:
+    """Whether an error says that there is no such model."""
+    return _NO_MODEL.search(message) is not None
+
+
+def is_outage(message: str) -> bool:
+    """Whether an error says that the provider could not be asked."""
+    return _OUTAGE.search(message) is not None
+
+
+def kind(message: str, status: int | None = None) -> Kind | None:
+    """What an error means, by its words or its HTTP status; None for any other failure."""
+    if is_unpaid(message):
+        return "refused"
+    if status == 429 or is_limit(message):
+        return "rate_limited"
+    if status in (401, 403, 404) or is_refusal(message) or is_unknown_model(message):
+        return "refused"
+    return "unreachable" if (status or 0) >= 500 or is_outage(message) else None
 
 
 def reset_at(message: str, now: float | None = None) -> float | None:

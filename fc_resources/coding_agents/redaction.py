@@ -1,13 +1,13 @@
 """Keeps an agent's own secrets out of what is stored of its session."""
 
-import json
+import base64
 import re
+import urllib.parse
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
 
-#: Shorter texts in a login file are no secrets, but words such as `Bearer` or a plan's name.
-_SHORTEST = 16
+#: A shorter password is hidden where it stands with its user only: as a word it is in any text.
+_SHORTEST = 6
+_USERINFO = re.compile(r"(?:^|//)([^/?#\s]*)@")
 #: Colours and other control sequences of terminals; then what is left of control characters.
 _SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
@@ -17,11 +17,13 @@ class Redaction:
     """The secrets of one session."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
+        plain = {secret for secret in secrets if secret}
+        encoded = {form for secret in plain if len(secret) >= _SHORTEST for form in _base64(secret)}
         # The longest first, for one may contain another.
-        self._secrets = sorted({s for s in secrets if s}, key=len, reverse=True)
+        self._secrets = sorted(plain | encoded, key=len, reverse=True)
 
     def is_clean(self, text: str) -> bool:
-        """Whether a text has no secret in it."""
+        """Whether a text has no secret in it, in base64 neither."""
         return not any(secret in text for secret in self._secrets)
 
     def of(self, text: str) -> str:
@@ -32,14 +34,26 @@ class Redaction:
         return text
 
 
-def in_login(path: Path) -> Iterator[str]:
-    """Texts of a login file that may be secret; `ValueError` or `OSError` if it is none."""
-    waiting: list[Any] = [json.loads(path.read_text("utf-8"))]
-    while waiting:
-        match waiting.pop():
-            case dict() as found:
-                waiting += found.values()
-            case list() as found:
-                waiting += found
-            case str() as found if len(found) >= _SHORTEST:
-                yield found
+def in_addresses(addresses: Iterable[str]) -> Iterator[str]:
+    """What is secret of addresses such as `http://user:password@proxy:3128`."""
+    for address in addresses:
+        for userinfo in _USERINFO.findall(address):
+            user, _, password = userinfo.partition(":")
+            # A token may stand alone.
+            secret = password or user
+            if password:
+                yield f"{userinfo}@"
+            for form in (secret, urllib.parse.unquote(secret)):
+                if len(form) >= _SHORTEST:
+                    yield form
+
+
+def _base64(secret: str) -> Iterator[str]:
+    """What all texts in base64 have in common that have the secret in them, by its offset."""
+    for offset in range(3):
+        content = bytes(offset) + secret.encode()
+        whole = base64.b64encode(content).decode()
+        # Characters with bits of what stands before and after differ.
+        common = whole[-(-offset * 8 // 6) : len(content) * 8 // 6]
+        yield common
+        yield common.replace("+", "-").replace("/", "_")

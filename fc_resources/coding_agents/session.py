@@ -1,16 +1,20 @@
 """One session of a coding agent: its workspace, its process, and what becomes of both."""
 
+import os
+import re
+import secrets
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fc_resources import process
+from fc_resources.coding_agents import workspace
 from fc_resources.coding_agents.driver import Driver
 from fc_resources.coding_agents.redaction import Redaction
 from fc_resources.coding_agents.task import Session, Task
 from fc_resources.coding_agents.verifier import Verifier
 from fc_resources.coding_agents.workspace import SOCKET, Workspace
-from fc_resources.errors import InterruptedRunError
 from fc_resources.sandbox import LOG_LIMIT
 
 if TYPE_CHECKING:
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 
 #: The most of a message that is kept, in characters.
 _MESSAGE = 500
+#: The folder of a session is named for the process that runs it.
+_NAME = re.compile(r"([1-9]\d{0,8})-[0-9a-f]{16}")
 
 
 def run(agent: "CodingAgent", task: Task, folder: Path, stop: threading.Event) -> Session:
@@ -25,18 +31,17 @@ def run(agent: "CodingAgent", task: Task, folder: Path, stop: threading.Event) -
     hidden = Redaction(agent.secrets())
     client = (Path(__file__).parent / "verify_client.py").read_text("utf-8")
     started = time.monotonic()
-    with Workspace(folder, task.files, task.scripts, client, hidden.is_clean) as place:
-        agent.furnish(folder / "home", task)
+    own = folder / f"{os.getpid()}-{secrets.token_hex(8)}"
+    with Workspace(own, task.files, task.scripts, client, hidden.is_clean) as place:
+        agent.prepare(own / "home", task)
         with Verifier(place.folder / SOCKET, place.scripts, task.verify) as verifier:
-            driver = Driver(agent.events(), place, task, (verifier.failed, stop))
+            driver = Driver(agent.events(), place, task, verifier, stop)
             ended = driver.run(*agent.start(task, place.place))
         if verifier.error is not None:
             raise verifier.error
-        if stop.is_set():
-            raise InterruptedRunError(f"stopped while {agent.name} was at work; run again")
-        events, said = driver.events, driver.events.message or driver.last_line
+        events, said = driver.events, driver.message
         if ended == "refused":
-            said = f"{agent.credential} is refused: {said}"
+            said = f"{'the model' if events.no_model else agent.credential} is refused: {said}"
         if tampered := place.tampered():
             ended, said = "tampered", f"not as it was given: {', '.join(tampered)}"
         return Session(
@@ -48,3 +53,13 @@ def run(agent: "CodingAgent", task: Task, folder: Path, stop: threading.Event) -
             events.limited.reset_at if events.limited and ended == "rate_limited" else None,
             hidden.of(driver.log)[-LOG_LIMIT:],
         )
+
+
+def sweep(folder: Path) -> None:
+    """Remove what sessions in `folder` left whose process was killed."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        match = _NAME.fullmatch(path.name)
+        if match and not path.is_symlink() and not process.alive(int(match[1])):
+            workspace.remove(path)

@@ -6,10 +6,19 @@ from typing import Literal
 
 from fc_resources.ledger import Usage
 
-#: How a session ended. `refused` is for its key or account, so that others would end the same way;
-#: a `rate_limited` one is no attempt; `tampered` means that more than the scripts was changed.
+#: How a session ended. `refused` is for its key, account or model, so that others would end the
+#: same way; `rate_limited` and `unreachable` ones, where the provider could not be asked, are no
+#: attempts, nor are `stopped` ones; `tampered` means that more than the scripts was changed.
 Ended = Literal[
-    "finished", "failed", "refused", "timed_out", "token_limit", "rate_limited", "tampered"
+    "finished",
+    "failed",
+    "refused",
+    "timed_out",
+    "token_limit",
+    "rate_limited",
+    "unreachable",
+    "stopped",
+    "tampered",
 ]
 
 
@@ -23,6 +32,7 @@ class Task:
         scripts: What it may change, by file name; they lie in `scripts/`.
         verify: Builds and checks scripts on the host, by its own limits: passed, and a report for
             the agent. Called by one thread at a time, seldom for the same scripts twice.
+            Soon after it has told that they passed, the session ends.
         timeout_s: Wall clock of the session, with the waiting for `verify`.
         max_tokens: Input, cached or not, and output that end the session.
     """
@@ -41,11 +51,12 @@ class Session:
 
     Attributes:
         scripts: Those of the task, as the agent left them; the given one for what is no text of
-            256 KiB at most or has the agent's key in it.
+            256 KiB at most or has a secret of the agent in it.
         usage: Dollars are None when the tool tells no price.
         message: The last error, else the agent's last words, in one line.
         reset_at: Only of a `rate_limited` one: when it may go on, in epoch seconds, if told.
-        log: The end of its output. Neither this nor the message has the agent's key in it.
+        log: The end of its output. Neither this nor the message has the agent's key in it, nor
+            the password of a proxy or of its model's address.
     """
 
     ended: Ended

@@ -52,13 +52,13 @@ def folder(root: Path, *names: str) -> Iterator[int | None]:
         yield descriptor
 
 
-def below(folder: int, prefix: str, suffix: str, limit: int) -> Iterator[bytes]:
-    """The last bytes of each regular file below an open folder with a name of that kind."""
-    for number, (_, _, names, inner) in enumerate(os.fwalk(".", dir_fd=folder)):
+def below(folder: int, prefix: str, suffix: str, limit: int) -> Iterator[tuple[str, bytes]]:
+    """Path and last bytes of each regular file below an open folder with a name of that kind."""
+    for number, (path, _, names, inner) in enumerate(os.fwalk(".", dir_fd=folder)):
         if number == _MOST_FOLDERS:
             return
         for name in names:
             if name.startswith(prefix) and name.endswith(suffix):
                 found = content(name, inner, limit, end=True)
                 if found is not None:
-                    yield found
+                    yield f"{path}/{name}", found

@@ -28,12 +28,13 @@ class Verifier:
     """A context manager that answers at `path`, one verification at a time.
 
     The same scripts are verified once. An error of `verify` is kept in `error`, the client is
-    told that there is no answer, and nothing more is verified.
+    told that there is no answer, and nothing more is verified. `passed` is set once scripts have
+    passed, `failed` with `error`.
     """
 
     def __init__(self, path: Path, scripts: Callable[[], dict[str, str]], verify: Verify) -> None:
         self.error: BaseException | None = None
-        self.failed = threading.Event()
+        self.failed, self.passed = threading.Event(), threading.Event()
         self._path, self._scripts, self._verify = path, scripts, verify
         self._known: dict[str, tuple[bool, str]] = {}
         self._one = threading.Lock()
@@ -74,7 +75,11 @@ class Verifier:
             if not self._clients.acquire(blocking=False):
                 client.close()
                 continue
-            threading.Thread(target=self._answer, args=(client,), daemon=True).start()
+            try:
+                threading.Thread(target=self._answer, args=(client,), daemon=True).start()
+            except RuntimeError:  # no more threads: the client may ask again
+                client.close()
+                self._clients.release()
 
     def _answer(self, client: socket.socket) -> None:
         try:
@@ -105,7 +110,11 @@ class Verifier:
             self._one.release()
             return known
         worker = threading.Thread(target=self._work, args=(scripts,), daemon=True)
-        worker.start()
+        try:
+            worker.start()
+        except RuntimeError:  # no more threads: the client may ask again
+            self._one.release()
+            return None
         while worker.is_alive():
             worker.join(_BEAT_S)
             if worker.is_alive():
@@ -115,7 +124,9 @@ class Verifier:
     def _work(self, scripts: Mapping[str, str]) -> None:
         """Verify, and leave the turn to the next one."""
         try:
-            self._known[_key(scripts)] = self._verify(scripts)
+            found = self._known[_key(scripts)] = self._verify(scripts)
+            if found[0]:
+                self.passed.set()
         except BaseException as error:
             self.error = error
             self.failed.set()

@@ -108,17 +108,29 @@ class Workspace:
         return wrong
 
     def takes_more_than(self, limit: int) -> bool:
-        """Whether the folders that the agent can write to hold more than `limit` bytes."""
+        """Whether the folders that the agent can write to hold more than `limit` bytes.
+
+        What cannot be looked at counts as more.
+        """
         total, waiting = 0, [self.folder / SCRIPTS, self.place / "home"]
         while waiting and total <= limit:
-            with contextlib.suppress(OSError), os.scandir(waiting.pop()) as found:
-                for entry in found:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
-                    with contextlib.suppress(OSError):
-                        blocks = entry.stat(follow_symlinks=False).st_blocks
-                        total += max(_ENTRY_BYTES, blocks * 512)
+            try:
+                with os.scandir(waiting.pop()) as found:
+                    for entry in found:
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(Path(entry.path))
+                        total += _size(entry)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # gone by now
+            except OSError:
+                return True
         return total > limit
+
+
+def _size(entry: "os.DirEntry[str]") -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return max(_ENTRY_BYTES, entry.stat(follow_symlinks=False).st_blocks * 512)
+    return 0
 
 
 def _hash(path: Path) -> bytes:

@@ -12,6 +12,7 @@ from fc_assets.candidate_containers.contexts import Contexts
 from fc_assets.candidate_containers.stock import Candidate
 from fc_assets.candidate_containers.synthesizer import Synthesis, Synthesizer
 from fc_assets.candidate_containers.trial import Tools
+from fc_resources.errors import TransientError
 from fc_resources.ledger import Ledger
 from tests.fakes import agent_tools
 from tests.fakes.agent_models import AgentModel, Refused, Say, Shell
@@ -114,6 +115,27 @@ def test_what_it_says_of_its_work_is_not_believed(
         s["content"] for a in found.attempts for s in a["scripts"] if s["name"] == "profile.sh"
     }
     assert len(profiles) == 1
+
+
+def test_an_outage_after_its_session_is_no_answer_but_is_paid_for(
+    tmp_path: Path, tools: Tools, pins: tuple[str, ...], ledger: Ledger
+) -> None:
+    outage = "echo error: error sending request for url; exit 2"
+    bench = Bench(tools, ledger, tmp_path, [Shell(f"echo '{outage}' > {_SCRIPT}"), Say("Done.")])
+    with pytest.raises(TransientError, match="met an outage"):
+        bench.synthesize(tiny.candidate(tmp_path, pins, **_STRANGE))
+    [bill] = ledger.bills()
+    assert bill.usage.output_tokens == bench.model.told.given
+
+
+def test_a_model_that_is_down_is_no_answer(
+    tmp_path: Path, tools: Tools, pins: tuple[str, ...], ledger: Ledger
+) -> None:
+    bench = Bench(tools, ledger, tmp_path, [Refused(529, "Overloaded")])
+    found = bench.synthesize(tiny.candidate(tmp_path, pins, **_STRANGE))
+    assert _steps(found)[1:] == [("agent", "agent")]
+    assert found.unknown is not None
+    assert found.unknown.startswith("claude does not reach its model")
 
 
 def test_its_usage_limit_is_everybodys_and_no_answer(

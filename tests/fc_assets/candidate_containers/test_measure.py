@@ -9,9 +9,11 @@ import pytest
 
 from fc_assets import sample
 from fc_assets.candidate_containers import measure
+from fc_assets.candidate_containers.contexts import Contexts
 from fc_assets.candidate_containers.measure import patch_of
 from fc_assets.candidate_containers.speedups import UnknownError
 from fc_assets.candidate_containers.stock import Candidate
+from fc_assets.candidate_containers.synthesizer import Synthesizer
 from fc_assets.candidate_containers.trial import Tools
 from fc_assets.packages import roots
 from fc_resources.git import Mirrors
@@ -135,6 +137,20 @@ class TestInContainers:
         tiny.supply(tools.scripts, "docker_build_pkg.sh", "FC_REBUILD", "FC_NOTHING")
         candidate = tiny.again(tmp_path, pins)
         assert "it knows no FC_REBUILD" in _measured(tools, candidate)["verdict_reason"]
+
+    def test_an_agents_script_does_not_make_the_base_commit_slower(
+        self, tmp_path: Path, tools: Tools, pins: tuple[str, ...]
+    ) -> None:
+        """It is run once, for the image; what is measured is built by ours."""
+        candidate = tiny.candidate(tmp_path, pins, {"tiny/new.py": "# only a comment\n"})
+        slow = "echo 'import time; work = lambda: time.sleep(0.002)' >> tiny/__init__.py"
+        at_base = '[ -n "${FC_REBUILD:-}" ] && [ ! -e tiny/new.py ]'
+        known = tiny.working(candidate, 2, extra=f"if {at_base}; then {slow}; fi\n")
+        given = dataclasses.replace(tools, measuring=Limits(300, memory="2g"))
+        row = Synthesizer(given, Contexts([known])).synthesize(candidate).row
+        assert row is not None
+        assert (row["origin"], row["step"]) == ("claude", "similar")
+        assert (row["verdict"], row["improved"]) == ("not_faster", 0)
 
     def test_a_pull_request_of_the_sample_is_faster(self, tmp_path: Path, tools: Tools) -> None:
         needs = ["asv", "setuptools", "sortedcontainers"]

@@ -5,7 +5,7 @@ import datetime
 import pytest
 
 from fc_assets.candidate_containers import stock
-from fc_assets.candidate_containers.repairs import repair
+from fc_assets.candidate_containers.repairs import again, repair
 from fc_assets.candidate_containers.stock import Candidate, Context
 
 _CANDIDATE = Candidate(
@@ -64,3 +64,17 @@ def test_the_same_is_not_added_twice_nor_what_is_there() -> None:
 def test_scripts_that_do_not_install_from_the_variables_are_left_alone() -> None:
     own = Context({**_STOCK.scripts, "docker_build_pkg.sh": "set -euo pipefail\ntrue\n"}, "user")
     assert repair(own, "No module named 'Cython'\n", _CANDIDATE) is None
+
+
+def test_repairs_are_made_again_on_other_scripts() -> None:
+    log = "No module named 'Cython'\nfatal error: zlib.h: No such file\n"
+    first = repair(_STOCK, log, _CANDIDATE)
+    second = first and repair(first.context, log, _CANDIDATE)
+    assert second is not None
+    newer = {name: f"# of today\n{text}" for name, text in _STOCK.scripts.items()}
+    found = again(second.context, Context(newer, "stock"))
+    assert found.origin == "repair"
+    for name, text in found.scripts.items():
+        assert text.startswith("# of today\n")
+        assert text.removeprefix("# of today\n") == second.context.scripts[name]
+    assert again(_STOCK, _STOCK) is _STOCK

@@ -1,15 +1,12 @@
 """What is tried for a candidate, in which order, and when it stops; built for real."""
 
 import dataclasses
-import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fc_assets.candidate_containers import stock
 from fc_assets.candidate_containers.contexts import Contexts
-from fc_assets.candidate_containers.stock import Candidate
 from fc_assets.candidate_containers.synthesizer import Synthesis, Synthesizer
 from fc_assets.candidate_containers.trial import Tools
 from fc_resources.errors import FcError
@@ -23,22 +20,6 @@ _BROKEN = {"setup.py": "raise ModuleNotFoundError(\"No module named 'Cython'\")\
 
 def _steps(found: Synthesis) -> list[tuple[str, str | None]]:
     return [(attempt["step"], attempt["failure_stage"]) for attempt in found.attempts]
-
-
-def _working(candidate: Candidate, number: int, days: int = 0, **changed: Any) -> dict[str, Any]:
-    """A row of `candidate_containers` of a neighbour."""
-    merged_at = candidate.merged_at - datetime.timedelta(days)
-    scripts = stock.stock()
-    scripts["docker_build_pkg.sh"] += changed.pop("extra", f"# {number}\n")
-    return {
-        **{name: getattr(candidate, name) for name in ("owner", "repo", "base_sha")},
-        "python_version": candidate.python_version,
-        "issue_number": number,
-        "merged_at": merged_at,
-        "origin": "claude",
-        "scripts": [{"name": name, "content": text} for name, text in scripts.items()],
-        **changed,
-    }
 
 
 @_in_process
@@ -80,24 +61,11 @@ def test_a_failure_that_repeats_ends_the_repairs(
 
 
 @_in_process
-def test_five_neighbours_at_most_are_tried_and_none_twice(
-    tmp_path: Path, tools: Tools, pins: tuple[str, ...]
-) -> None:
-    candidate = tiny.candidate(tmp_path, pins, **{"pyproject.toml": "[project"})
-    fails = [_working(candidate, number, extra=f"exit {number}\n") for number in range(2, 9)]
-    twice = [{**row, "issue_number": row["issue_number"] + 20} for row in fails]
-    found = Synthesizer(tools, Contexts([*fails, *twice])).synthesize(candidate)
-    assert [step for step, _ in _steps(found)] == ["similar"] * 5 + ["stock"]
-    scripts = [str(attempt["scripts"]) for attempt in found.attempts]
-    assert len({*scripts}) == 6
-
-
-@_in_process
 def test_scripts_that_a_user_supplies_come_before_what_worked(
     tmp_path: Path, tools: Tools, pins: tuple[str, ...]
 ) -> None:
     candidate = tiny.candidate(tmp_path, pins)
-    known = Contexts([_working(candidate, 1), _working(candidate, 2)])
+    known = Contexts([tiny.working(candidate, 1), tiny.working(candidate, 2)])
     tiny.supply(tools.scripts, "docker_build_pkg.sh", "rm -rf", "echo mine; rm -rf")
     found = Synthesizer(tools, known).synthesize(candidate)
     assert _steps(found) == [("stock", None)]
@@ -105,18 +73,48 @@ def test_scripts_that_a_user_supplies_come_before_what_worked(
 
 
 @_in_process
-def test_outside_of_containers_no_script_installs_system_packages(
-    tmp_path: Path, tools: Tools, pins: tuple[str, ...]
+@pytest.mark.parametrize("script", ["docker_build_env.sh", "docker_build_pkg.sh"])
+def test_outside_of_containers_no_strangers_script_runs(
+    tmp_path: Path, tools: Tools, pins: tuple[str, ...], script: str
 ) -> None:
     missing = {"setup.py": "raise SystemExit('x.c:1:9: fatal error: geos_c.h: No such file')\n"}
     candidate = tiny.candidate(tmp_path, pins, **missing)
-    known = _working(candidate, 2)
-    for script in known["scripts"]:
-        if script["name"] == "docker_build_env.sh":
-            script["content"] = "touch ../installed; exit 1\n"
-    found = Synthesizer(tools, Contexts([known])).synthesize(candidate)
+    rows = [tiny.working(candidate, number) for number in (1, 2)]
+    for row in rows:
+        [entry] = [entry for entry in row["scripts"] if entry["name"] == script]
+        entry["content"] = f"touch {tmp_path}/ran; exit 1\n"
+    found = Synthesizer(tools, Contexts(rows)).synthesize(candidate)
+    # Nor is a system package installed, which would be the repair.
     assert _steps(found) == [("stock", "docker_build_pkg.sh")]
     assert "geos_c.h" in found.attempts[0]["cause"]
+    assert not (tmp_path / "ran").exists()
+
+
+@_in_process
+def test_stock_scripts_and_repairs_are_those_of_today(
+    tmp_path: Path, tools: Tools, pins: tuple[str, ...]
+) -> None:
+    candidate = tiny.candidate(tmp_path, pins, **_UNDECLARED)
+    old = tiny.working(candidate, 1, origin="stock", extra="exit 9\n")
+    withdrawn = tiny.working(candidate, 2, origin="user", extra="exit 9\n")
+    repaired = tiny.working(
+        candidate, 3, origin="repair", extra='FC_REQUIREMENTS+=" cython"\nexit 9'
+    )
+    found = Synthesizer(tools, Contexts([old, withdrawn, repaired])).synthesize(candidate)
+    assert _steps(found) == [("similar", None)]
+    assert found.row is not None
+    assert found.row["origin"] == "repair"
+    assert "exit 9" not in str(found.row["scripts"])
+
+
+@_in_process
+def test_what_has_nothing_to_import_has_no_container(
+    tmp_path: Path, tools: Tools, pins: tuple[str, ...]
+) -> None:
+    candidate = tiny.candidate(tmp_path, pins)
+    found = Synthesizer(tools).synthesize(dataclasses.replace(candidate, project_root="nowhere"))
+    assert _steps(found) == [("stock", "environment")]
+    assert found.attempts[0]["cause"] == "no importable package below nowhere"
 
 
 @_in_process
@@ -150,12 +148,12 @@ def test_neighbours_with_the_same_python_come_first_then_the_nearest(
     candidate = tiny.candidate(tmp_path, pins)
     known = Contexts(
         [
-            _working(candidate, 1),
-            _working(candidate, 2, 1, python_version="3.8"),
-            _working(candidate, 3, 9),
-            _working(candidate, 4, -5),
-            _working(candidate, 5, merged_at=None),
-            _working(candidate, 6, repo="other"),
+            tiny.working(candidate, 1),
+            tiny.working(candidate, 2, 1, python_version="3.8"),
+            tiny.working(candidate, 3, 9),
+            tiny.working(candidate, 4, -5),
+            tiny.working(candidate, 5, merged_at=None),
+            tiny.working(candidate, 6, repo="other"),
         ]
     )
     assert [working.issue_number for working in known.similar(candidate)] == [4, 3, 5, 2]
@@ -190,3 +188,31 @@ class TestInContainers:
         assert found.row is not None
         assert 0 < found.row["image_bytes"] < 2**30
         assert [c["outcome"] for c in found.row["checks"]] == ["passed"] * 4 + ["not_run"]
+
+    def test_five_neighbours_at_most_are_tried_and_none_twice(
+        self, tmp_path: Path, tools: Tools, pins: tuple[str, ...]
+    ) -> None:
+        candidate = tiny.candidate(tmp_path, pins, **{"pyproject.toml": "[project"})
+        fails = [
+            tiny.working(candidate, number, extra=f"exit {number}\n") for number in range(2, 9)
+        ]
+        twice = [{**row, "issue_number": row["issue_number"] + 20} for row in fails]
+        found = Synthesizer(tools, Contexts([*fails, *twice])).synthesize(candidate)
+        assert [step for step, _ in _steps(found)] == ["similar"] * 5 + ["stock"]
+        assert len({str(attempt["scripts"]) for attempt in found.attempts}) == 6
+
+    def test_a_strangers_script_may_change_no_file_of_the_commit(
+        self, tmp_path: Path, tools: Tools, pins: tuple[str, ...]
+    ) -> None:
+        candidate = tiny.candidate(tmp_path, pins, **_BROKEN)
+        slower = tiny.working(candidate, 2, extra="")
+        for script in slower["scripts"]:
+            script["content"] = script["content"].replace(
+                "uv pip install --no-deps --no-build",
+                "echo 'from setuptools import setup; setup()' > setup.py\n"
+                "uv pip install --no-deps --no-build",
+            )
+        found = Synthesizer(tools, Contexts([slower])).synthesize(candidate)
+        assert _steps(found)[0] == ("similar", "hygiene")
+        assert found.attempts[0]["cause"] == "setup.py is not the base commit's"
+        assert found.row is None

@@ -99,6 +99,22 @@ def numbered(candidate: Candidate, number: int) -> Candidate:
     return dataclasses.replace(candidate, issue_number=number)
 
 
+def working(candidate: Candidate, number: int, days: int = 0, **changed: Any) -> dict[str, Any]:
+    """A row of `candidate_containers` of a neighbour."""
+    merged_at = candidate.merged_at - datetime.timedelta(days)
+    scripts = stock.stock()
+    scripts["docker_build_pkg.sh"] += changed.pop("extra", f"# {number}\n")
+    return {
+        **{name: getattr(candidate, name) for name in ("owner", "repo", "base_sha")},
+        "python_version": candidate.python_version,
+        "issue_number": number,
+        "merged_at": merged_at,
+        "origin": "claude",
+        "scripts": [{"name": name, "content": text} for name, text in scripts.items()],
+        **changed,
+    }
+
+
 def verify(candidate: Candidate, tools: Tools) -> work.Answer:
     """What stage 6 stores of a candidate that it sees for the first time."""
     return Synthesizer(tools).synthesize(candidate).answer()

@@ -17,9 +17,14 @@ KEY = Access(pydantic.SecretStr("sk-test-0123456789abcdef"), model="given")
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
     """What was found out about the machine is remembered by the process."""
+    forget()
     yield
-    jail.obstacle.cache_clear()
-    jail.tool.cache_clear()
+    forget()
+
+
+def forget() -> None:
+    for found in (jail.tool, jail.program, jail._obstacle, jail._unusable):
+        found.cache_clear()
 
 
 def install(folder: Path, *names: str) -> str:
@@ -40,12 +45,12 @@ def test_without_tools_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyP
         choice.choose("copilot", {})
 
 
-def test_a_key_or_a_login_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", install(tmp_path, "codex", "gemini"))
     with pytest.raises(UsageError, match="GEMINI_API_KEY is not set, so that gemini has no model"):
         choice.choose("gemini", {})
-    with pytest.raises(UsageError, match=r"OPENAI_API_KEY is not set and its login file ~/\.codex"):
-        choice.choose("codex", {"codex": Access(home=tmp_path)})
+    with pytest.raises(UsageError, match="OPENAI_API_KEY is not set, so that codex has no model"):
+        choice.choose("codex", {"codex": Access(pydantic.SecretStr(""))})
     with pytest.raises(UsageError, match="FC_AGENT_MODEL is not set"):
         choice.choose("qwen", {"qwen": Access(KEY.key)})
 
@@ -53,15 +58,38 @@ def test_a_key_or_a_login_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_without_bubblewrap_none_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "codex", "choom", "prlimit")
     monkeypatch.setenv("PATH", str(tmp_path))
-    jail.obstacle.cache_clear()
     with pytest.raises(UsageError, match="bwrap is not installed"):
         choice.choose("codex", {"codex": KEY})
     install(tmp_path, "bwrap")
     (tmp_path / "bwrap").write_text("#!/bin/sh\necho bwrap: No permissions >&2; exit 1\n")
     (tmp_path / "choom").write_text('#!/bin/sh\nshift 3; exec "$@"\n')
-    jail.obstacle.cache_clear()
+    forget()
     with pytest.raises(UsageError, match=r"bubblewrap does not work here \(bwrap: No permissions"):
         choice.choose("codex", {"codex": KEY})
+
+
+def test_a_probe_that_tells_nothing_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = install(tmp_path, "codex", "bwrap", "choom", "prlimit")
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setattr(jail, "_PROBE_S", 0.2)
+    (tmp_path / "choom").write_text('#!/bin/sh\nshift 3; exec "$@"\n')
+    (tmp_path / "prlimit").write_text('#!/bin/sh\nshift 2; exec "$@"\n')
+    (tmp_path / "bwrap").write_text("#!/bin/sh\nsleep 5\n")
+    found = jail.tool("codex", path)
+    assert found is not None
+    assert jail.obstacle() == "bubblewrap does not work here (no answer in 0.2 s)"
+    assert "does not run under bubblewrap (no answer in 0.2 s)" in str(jail.unusable(found))
+    (tmp_path / "bwrap").write_text("neither script nor program")
+    assert "Exec format error" in str(jail.obstacle())
+    (tmp_path / "bwrap").write_text("#!/bin/sh\nexit 0\n")
+    monkeypatch.setattr(jail, "_PROBE_S", 30)
+    assert jail.obstacle() is None
+    assert jail.unusable(found) is None
+    # The programs are those that were found first.
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert jail.program("bwrap") == str(tmp_path / "bwrap")
 
 
 @pytest.mark.agents
@@ -69,10 +97,7 @@ def test_the_first_that_runs_is_taken(tmp_path: Path, monkeypatch: pytest.Monkey
     path = install(tmp_path, "claude", "codex", "gemini", "qwen")
     (tmp_path / "claude").write_text("#!/bin/sh\necho needs another libc >&2; exit 1\n")
     monkeypatch.setenv("PATH", path)
-    login = tmp_path / ".codex" / "auth.json"
-    login.parent.mkdir()
-    login.write_text("{}")
-    access = {"claude": KEY, "codex": Access(home=tmp_path), "qwen": KEY}
+    access = {"claude": KEY, "codex": KEY, "qwen": KEY}
     found = choice.choose(None, access)
     assert found is not None
     assert found.name == "codex"

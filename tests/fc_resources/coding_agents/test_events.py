@@ -143,11 +143,149 @@ def test_codex_goes_on_after_an_error() -> None:
 
 
 def test_codex_fails_with_a_provider_s_json() -> None:
-    text = json.dumps({"error": {"message": "The model does not exist", "code": 400}})
+    text = json.dumps({"error": {"message": "The prompt is too long", "code": 400}})
     events = read(CodexEvents(), {"type": "turn.failed", "error": {"message": text}})
     assert events.failed
-    assert not events.refused
-    assert events.message == "The model does not exist"
+    assert events.ended is None
+    assert events.message == "The prompt is too long"
+
+
+def test_codex_sums_what_its_threads_took(tmp_path: Path) -> None:
+    def note(name: str, *totals: int) -> None:
+        lines = []
+        for taken in totals:
+            usage = {"input_tokens": taken, "cached_input_tokens": 0, "output_tokens": 1}
+            payload = {"type": "token_count", "info": {"total_token_usage": usage}}
+            lines.append(json.dumps({"type": "event_msg", "payload": payload}))
+        (folder / name).write_text("\n".join([*lines, ""]))
+
+    folder = tmp_path / ".codex" / "sessions"
+    folder.mkdir(parents=True)
+    note("rollout-a.jsonl", 1_000_000, 4_000_000)
+    note("rollout-b.jsonl", 1000)
+    events = CodexEvents()
+    events.look(tmp_path)
+    assert (events.input_tokens, events.output_tokens) == (4_001_000, 2)
+    # Who writes less into a file, or removes it, has no tokens back.
+    note("rollout-a.jsonl", 5)
+    (folder / "rollout-b.jsonl").unlink()
+    note("rollout-c.jsonl", -7_000_000)
+    events.look(tmp_path)
+    usage = {"input_tokens": 4_000_000, "cached_input_tokens": 0, "output_tokens": 1}
+    read(events, {"type": "turn.completed", "usage": usage})
+    assert (events.input_tokens, events.output_tokens) == (4_001_000, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "ended"),
+    [
+        ("Reconnecting... 1/5 (exceeded retry limit, last status: 429; retrying in 200ms)", None),
+        ("Missing environment variable: `OPENAI_API_KEY`.", "refused"),
+        ("stream disconnected before completion: error sending request", "unreachable"),
+    ],
+)
+def test_codex_s_errors_are_the_end_in_silence_only(text: str, ended: str | None) -> None:
+    item = {"id": "item_1", "type": "command_execution", "command": "ls"}
+    events = read(CodexEvents(), {"type": "error", "message": text})
+    assert not events.is_over()
+    past(events, 10)
+    assert (events.ended if events.is_over() else None) == ended
+    past(events, 60)
+    assert events.is_over()
+    read(events, {"type": "item.started", "item": item})
+    assert events.ended is None
+
+
+def test_gemini_notes_tokens_by_message(tmp_path: Path) -> None:
+    chats = tmp_path / ".gemini" / "tmp" / "workspace" / "chats"
+    chats.mkdir(parents=True)
+
+    def note(number: str, taken: int, total: int) -> str:
+        tokens = {"input": taken, "output": 1, "cached": 400, "thoughts": 7, "total": total}
+        return json.dumps({"id": number, "type": "gemini", "tokens": tokens, "content": "x"})
+
+    lines = [note("1", 1000, 1031), note("1", 1000, 1031), note("2", 1002, 1040), "[", '"tokens"']
+    (chats / "session-1.jsonl").write_text("\n".join([*lines, '{"tokens": {"input": []}}', ""]))
+    events = GeminiEvents()
+    events.look(tmp_path)
+    assert (events.input_tokens, events.cached_tokens, events.output_tokens) == (2002, 800, 69)
+    # The totals at the end are of all models.
+    stats = {"input_tokens": 3000, "output_tokens": 70, "cached": 900}
+    read(events, {"type": "result", "status": "success", "stats": stats})
+    events.look(tmp_path)
+    assert (events.input_tokens, events.cached_tokens, events.output_tokens) == (3000, 900, 70)
+
+
+def test_what_a_child_wrote_is_not_believed_while_the_tool_goes_on() -> None:
+    def use(kind: str, part: dict[str, Any]) -> dict[str, Any]:
+        return {"type": kind, "message": {"id": "1", "content": [part]}}
+
+    forged = limit_info(status="rejected", resetsAt=time.time() + 3600)
+    asked = use("assistant", {"type": "tool_use", "id": "t1", "name": "Bash", "input": {}})
+    told = use("user", {"type": "tool_result", "tool_use_id": "t1", "content": "x"})
+    events = read(ClaudeEvents(), asked, forged)
+    past(events, 100)
+    assert not events.is_over(), "its tool runs"
+    read(events, told)
+    assert events.ended is None
+    read(events, forged)
+    assert events.ended == "rate_limited"
+    assert not events.is_over()
+    past(events, 10)
+    assert events.is_over()
+    refused = result(is_error=True, api_error_status=401, result="Failed to authenticate")
+    read(events, refused, use("assistant", {"type": "text", "text": "On."}))
+    assert events.ended is None
+    read(events, forged, result())
+    assert events.ended is None
+    assert events.succeeded
+
+
+def past(events: Events, seconds: float) -> None:
+    """As if all of it had been told earlier."""
+    events.told_at -= seconds
+    events._noted_at -= seconds
+    events._failing_since -= seconds
+
+
+def test_what_is_tried_for_ever_is_over() -> None:
+    events = CodexEvents()
+    for _ in range(10):
+        read(events, {"type": "error", "message": "Reconnecting... 2/5 (connection refused)"})
+        assert not events.is_over()
+        past(events, 31)
+    assert events.is_over()
+    assert events.ended == "unreachable"
+
+
+def test_codex_s_notes_are_no_news(tmp_path: Path) -> None:
+    folder = tmp_path / ".codex" / "sessions"
+    folder.mkdir(parents=True)
+    windows = {"primary": {"used_percent": 100.0, "resets_at": time.time() + 3600}}
+    note = {"type": "event_msg", "payload": {"type": "token_count", "rate_limits": windows}}
+    (folder / "rollout-1.jsonl").write_text(json.dumps(note))
+    events = read(CodexEvents(), {"type": "error", "message": "You've hit your usage limit."})
+    past(events, 10)
+    events.look(tmp_path)
+    assert events.limited
+    assert events.limited.reset_at
+    assert events.is_over()
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "ended"),
+    [
+        (500, "Internal server error", "unreachable"),
+        (529, "Overloaded", "unreachable"),
+        (None, "API Error: Unable to connect to API (ConnectionRefused)", "unreachable"),
+        (404, "There's an issue with the selected model (x). It may not exist", "refused"),
+        (400, "The prompt is too long", None),
+    ],
+)
+def test_outages_are_told_from_refusals(status: int, text: str, ended: str | None) -> None:
+    events = read(ClaudeEvents(), result(is_error=True, api_error_status=status, result=text))
+    assert events.ended == ended
+    assert events.no_model == (status == 404)
 
 
 def test_gemini_tells_some_limits_on_standard_error_only() -> None:
@@ -193,11 +331,58 @@ def test_gemini_tells_everything_at_the_end() -> None:
 def test_qwen_hides_errors_in_its_answer(text: str, is_new: bool) -> None:
     new = {"is_error": True, "subtype": "error_during_execution", "error": {"message": text}}
     new["result"] = None
-    events = read(QwenEvents(), result(**(new if is_new else {"result": text})))
+    old = {"result": text, "usage": {"input_tokens": 10, "output_tokens": 0}}
+    events = read(QwenEvents(), result(**(new if is_new else old)))
     assert events.failed
     assert (events.limited is not None) == ("429" in text)
     assert events.refused == ("401" in text)
     assert events.message == text
+
+
+def test_qwen_s_model_may_speak_of_errors() -> None:
+    text = "[API Error: 429 Rate limit reached]"
+    for words in (text, f"{text} is what it says"):
+        assert read(QwenEvents(), result(result=words)).ended is None
+        message = {"id": "1", "content": [{"type": "text", "text": words}]}
+        message["usage"] = {"input_tokens": 9, "output_tokens": 5}
+        events = read(QwenEvents(), {"type": "assistant", "message": message})
+        assert read(events, result(result=words)).ended is None
+    # It worked before.
+    message = {"id": "1", "content": [{"type": "text", "text": "I look."}]}
+    message["usage"] = {"input_tokens": 9, "output_tokens": 5}
+    events = read(QwenEvents(), {"type": "assistant", "message": message}, result(result=text))
+    assert events.ended == "rate_limited"
+
+
+def test_qwen_s_log_is_believed_of_now_only(tmp_path: Path) -> None:
+    folder = tmp_path / ".qwen" / "debug"
+    folder.mkdir(parents=True)
+
+    def stamp(at: float) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%S.500Z", time.gmtime(at))
+
+    def record(at: float) -> str:
+        return (
+            f"{stamp(at)} [WARN] [RETRY] Attempt 1 failed with status 429. Retrying after explicit "
+            "delay of 3600000ms... {\n  kind: 1\n}\n"
+        )
+
+    now = time.time()
+    other = f"{stamp(now)} [DEBUG] [SHELL] x\n"
+    idle = f"{stamp(now)} [DEBUG] [SLEEP_INHIBITOR] Sleep inhibitor exited\n"
+    call = {"type": "tool_use", "id": "t1", "name": "Bash", "input": {}}
+    for log, before, is_believed in (
+        (other + record(now), [], True),
+        (record(now) + idle, [], True),
+        (record(now) + other, [], False),
+        (record(now - 100), [{"type": "system"}], False),
+        (record(now + 100), [], False),
+        (record(now), [{"type": "assistant", "message": {"id": "1", "content": [call]}}], False),
+    ):
+        (folder / "1.txt").write_text(log)
+        events = read(QwenEvents(), *before)
+        events.look(tmp_path)
+        assert (events.limited is not None) == is_believed, log
 
 
 def test_qwen_waits_where_only_its_log_tells(tmp_path: Path) -> None:

@@ -90,10 +90,42 @@ def test_refusals(message: str) -> None:
     assert limits.is_refusal(message)
 
 
-@pytest.mark.parametrize("message", ["Internal server error", "Overloaded", "stream closed", ""])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Internal server error",
+        "Overloaded",
+        "stream closed",
+        "API Error: Unable to connect to API (ConnectionRefused)",
+        "Reconnecting... 5/5 (stream disconnected before completion)",
+        "exception TypeError: fetch failed sending request",
+        "[API Error: connect ECONNREFUSED 127.0.0.1:9]",
+        "[API Error: Connection error. (cause: fetch failed)]",
+        "[API Error: 503 status code (no body)]",
+        "unexpected status 529: overloaded_error",
+        "Request timed out.",
+        "read ECONNRESET",
+    ],
+)
+def test_outages(message: str) -> None:
+    assert limits.kind(message) == "unreachable"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[API Error: 404 The model `x` does not exist]",
+        "not_found_error: model: x",
+        "Missing environment variable: `OPENAI_API_KEY`.",
+    ],
+)
+def test_what_no_other_session_would_have(message: str) -> None:
+    assert limits.kind(message) == "refused"
+
+
+@pytest.mark.parametrize("message", ["The prompt is too long", "Maximum turns reached", ""])
 def test_other_failures(message: str) -> None:
-    assert not limits.is_limit(message)
-    assert not limits.is_refusal(message)
+    assert limits.kind(message) is None
 
 
 def test_a_forged_time_is_not_believed() -> None:

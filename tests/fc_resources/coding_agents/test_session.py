@@ -1,7 +1,9 @@
 """A session's borders, with a shell script for an agent: what it can do, any agent can."""
 
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +15,8 @@ from typing import Any
 
 import pytest
 
-from fc_resources.coding_agents import driver
-from fc_resources.coding_agents.agent import Access
+from fc_resources.coding_agents import driver, events, session
 from fc_resources.coding_agents.task import Session
-from fc_resources.errors import InterruptedRunError
 from tests.fakes import agent_tools
 from tests.fc_resources.coding_agents.sessions import KEY, SCRIPTS, Bash, never, running, task
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.agents
 
 
 def run(place: Path, script: str, verify: Any = never, **changes: Any) -> Session:
-    return Bash().run(task(verify, prompt=script, **changes), place / "session")
+    return Bash().run(task(verify, prompt=script, **changes), place / "agents")
 
 
 def spent(taken: int) -> str:
@@ -55,7 +55,7 @@ def test_only_the_scripts_can_be_changed(tmp_path: Path) -> None:
     places = set(re.findall("^folder: (.*)", session.log, re.MULTILINE))
     bounded = {"tmp", "run", "dev/shm", "home/agent", "workspace/scripts"}
     assert places - {"dev/pts"} == bounded
-    assert not (tmp_path / "session").exists()
+    assert list((tmp_path / "agents").iterdir()) == []
 
 
 def test_nothing_of_the_user_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,10 @@ def test_nothing_of_the_user_is_there(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("HF_TOKEN", "hf_1")
     (tmp_path / "private").write_text("of the user")
     script = f"""
-    env; echo ---; cat {tmp_path}/private; cat /proc/[0-9]*/environ | tr '\\0' '\\n' | grep -c _1
+    env; echo ---; cat {tmp_path}/private; cat /proc/[0-9]*/environ | tr '\\0' '\\n' > ~/all
+    echo leaked: $(grep -c '^HF_TOKEN=\\|=ghp_1\\|=hf_1' ~/all) of $(grep -c BASH_KEY= ~/all)
+    /run/fc/python3 -c 'import json, socket; print("python:", socket.AF_UNIX)'
+    /run/fc/python3 -c 'import pip' 2>/dev/null && echo its packages are here
     ls -d /var /home/* /run/* /var/run/docker.sock /run/docker.sock /etc/shadow /etc/ssl/private
     ls -A {Path.home()} | sed s/^/host:/; id -un; echo $BASH_KEY > scripts/docker_build_env.sh
     """
@@ -78,6 +81,12 @@ def test_nothing_of_the_user_is_there(tmp_path: Path, monkeypatch: pytest.Monkey
     there = [line for line in rest.splitlines() if line.startswith("/")]
     assert there == ["/home/agent", "/run/fc"]
     assert "agent" in rest.split()
+    found = re.search("^leaked: (.*) of (.*)", rest, re.MULTILINE)
+    assert found
+    assert found[1] == "0"
+    assert int(found[2]) >= 1, "its own variables are there"
+    assert "python: 1" in rest
+    assert Path(sys.base_prefix).is_relative_to("/usr") or "its packages" not in rest
     # Of the user's home what the interpreter and the tools lie in, which may be nothing.
     needed = (
         Path(p).relative_to(Path.home()).parts[0]
@@ -107,9 +116,11 @@ def test_daemons_end_with_the_session(tmp_path: Path) -> None:
 def test_a_silent_agent_is_killed_in_time(tmp_path: Path) -> None:
     mark = f"{time.time_ns()}"
     session = run(tmp_path, f"exec >&- 2>&-; sleep {mark}", timeout_s=1)
-    assert session.ended == "timed_out"
+    assert session.ended == "unreachable", "no token was told"
     assert 1 <= session.usage.seconds < 5
     assert not session.usage.is_told
+    session = run(tmp_path, f"{spent(7)}; exec >&- 2>&-; sleep {mark}", timeout_s=1)
+    assert session.ended == "timed_out"
     assert running(mark) == []
 
 
@@ -141,11 +152,13 @@ def test_what_is_no_text_is_not_taken(tmp_path: Path) -> None:
     ):
         session = run(tmp_path, f"{hostile}; echo y > scripts/docker_build_pkg.sh")
         assert session.scripts["docker_build_env.sh"] == SCRIPTS["docker_build_env.sh"], hostile
-        assert not (tmp_path / "session").exists()
+        assert list((tmp_path / "agents").iterdir()) == []
 
 
 def test_the_disk_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = run(tmp_path, "head -c 100M /dev/zero > scripts/big; ls -s scripts/big; exit 3")
+    session = run(
+        tmp_path, f"{spent(7)}; head -c 100M /dev/zero > scripts/big; ls -s scripts/big; exit 3"
+    )
     assert session.ended == "failed"
     assert "65536 scripts/big" in session.log
     monkeypatch.setattr(driver, "_DISK_BYTES", 1 << 20)
@@ -154,6 +167,12 @@ def test_the_disk_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     session = run(tmp_path, script)
     assert session.ended == "failed"
     assert "of disk" in session.message
+    # Whose bytes are found nowhere takes them all the same.
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(driver, "_FREE_BYTES", usage.total)
+    session = run(tmp_path, "cd ~; exec 3>f; rm f; head -c 5M /dev/zero >&3; sleep 60")
+    assert session.ended == "failed"
+    assert session.message.startswith("the disk has less than")
 
 
 def test_verify_is_asked_once_for_the_same_scripts(tmp_path: Path) -> None:
@@ -177,15 +196,69 @@ def test_an_error_of_verify_ends_the_session(tmp_path: Path) -> None:
 
     with pytest.raises(ZeroDivisionError):
         run(tmp_path, "./verify; sleep 60", verify)
-    assert not (tmp_path / "session").exists()
+    assert list((tmp_path / "agents").iterdir()) == []
 
 
 def test_a_stop_ends_the_session(tmp_path: Path) -> None:
     stop, mark = threading.Event(), f"{time.time_ns()}"
-    threading.Timer(0.5, stop.set).start()
-    with pytest.raises(InterruptedRunError):
-        Bash().run(task(never, prompt=f"sleep {mark}"), tmp_path / "session", stop)
+    threading.Timer(1, stop.set).start()
+    given = task(never, prompt=f"{spent(600)}; sleep {mark}")
+    session = Bash().run(given, tmp_path, stop)
+    assert session.ended == "stopped"
+    assert session.usage.input_tokens == 600, "what it took is paid for"
     assert running(mark) == []
+
+
+def test_it_ends_soon_after_its_scripts_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "_GRACE_S", 1.0)
+    script = f"./verify; sleep 0.2; {spent(7)}; ./verify; sleep 60; {spent(9)}"
+    session = run(tmp_path, script, lambda scripts: (True, "all checks passed"))
+    assert session.ended == "finished"
+    assert session.usage.input_tokens == 7
+    assert 1 < session.usage.seconds < 20
+
+
+_REJECTED = json.dumps(
+    {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": None}}
+)
+
+
+def test_a_limit_counts_once_the_tool_ends_or_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forged = f"echo '{_REJECTED}'"
+    session = run(tmp_path, f"{forged}; sleep 0.2; {spent(7)}")
+    assert session.ended == "finished", "it went on"
+    assert run(tmp_path, forged).ended == "rate_limited"
+    monkeypatch.setattr(events, "SILENT_S", 0.5)
+    session = run(tmp_path, f"{spent(7)}; {forged}; sleep 60")
+    assert session.ended == "rate_limited"
+    assert session.usage.seconds < 20
+
+
+def test_a_provider_that_cannot_be_asked(tmp_path: Path) -> None:
+    failed = {"type": "result", "is_error": True, "usage": {"input_tokens": 0, "output_tokens": 0}}
+    for text, ended in (("API Error: fetch failed", "unreachable"), ("404 no model", "refused")):
+        script = f"{spent(7)}; echo '{json.dumps({**failed, 'result': text})}'; exit 1"
+        session = run(tmp_path, script)
+        assert session.ended == ended
+    assert session.message == "the model is refused: 404 no model"
+    assert run(tmp_path, "exit 1").ended == "unreachable"
+    assert run(tmp_path, f"{spent(7)}; exit 1").ended == "failed"
+
+
+def test_passwords_of_addresses_stay_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:passw0rd-1@127.0.0.1:1")
+    for leak in ("$HTTPS_PROXY", "passw0rd-1", "$(printf %s $BASH_KEY | base64)"):
+        script = f"env; echo {leak}; echo {leak} > scripts/docker_build_env.sh; echo {leak}"
+        session = run(tmp_path, script)
+        assert session.scripts == SCRIPTS
+        assert "passw0rd-1" not in session.log + session.message
+        assert "HTTPS_PROXY=http://***127.0.0.1:1" in session.log
 
 
 def test_all_of_it_dies_with_the_host(tmp_path: Path) -> None:
@@ -193,7 +266,7 @@ def test_all_of_it_dies_with_the_host(tmp_path: Path) -> None:
     program = f"""
 from pathlib import Path
 from tests.fc_resources.coding_agents.sessions import Bash, never, task
-Bash().run(task(never, prompt="setsid sleep {mark} & sleep {mark}"), Path("{tmp_path}/session"))
+Bash().run(task(never, prompt="setsid sleep {mark} & sleep {mark}"), Path("{tmp_path}"))
 """
     with subprocess.Popen([sys.executable, "-c", program]) as host:
         until = time.monotonic() + 30
@@ -205,27 +278,24 @@ Bash().run(task(never, prompt="setsid sleep {mark} & sleep {mark}"), Path("{tmp_
     while (left := running(f"sleep\0{mark}")) and time.monotonic() < until:
         time.sleep(0.05)
     assert left == []
+    # What it left is removed by the next one, and nothing else is.
+    (dead,) = tmp_path.iterdir()
+    assert dead.name.startswith(f"{host.pid}-")
+    others = {f"{os.getpid()}-{'0' * 16}", "1-x", f"x{dead.name}"}
+    for other in others:
+        (tmp_path / other).mkdir()
+    (tmp_path / dead.name.replace(f"{host.pid}-", f"0{host.pid}-")).symlink_to("/etc")
+    others |= {path.name for path in tmp_path.iterdir() if path.is_symlink()}
+    session.sweep(tmp_path)
+    session.sweep(tmp_path / "none")
+    assert {path.name for path in tmp_path.iterdir()} == others
 
 
 def test_a_deep_home_is_removed(tmp_path: Path) -> None:
     dig = "import os; [(os.mkdir('d'), os.chdir('d')) for _ in range(3000)]"
     script = f'cd ~; /run/fc/python3 -c "{dig}" && chmod 0 d'
     assert run(tmp_path, script).ended == "finished"
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_login_is_copied_and_hidden(tmp_path: Path) -> None:
-    class Login(Bash):
-        login = ".bash/login.json"
-
-    token = "refresh-0123456789"
-    (tmp_path / ".bash").mkdir()
-    (tmp_path / ".bash" / "login.json").write_text(json.dumps({"of": [{"token": token}]}))
-    login = Login(Access(home=tmp_path))
-    assert login.obstacle() is None
-    session = login.run(task(never, prompt="cat ~/.bash/login.json"), tmp_path / "session")
-    assert token not in session.log
-    assert '"token": "***"' in session.log
+    assert list((tmp_path / "agents").iterdir()) == []
 
 
 def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def ask(folder: Path, said: bytes = b"") -> list[Any]:
     """All lines of an answer, the last one decoded."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(folder / "s"))
-        client.sendall(said)
+        if said:
+            client.sendall(said)
         lines = client.makefile().read().splitlines()
     return [*lines[:-1], json.loads(lines[-1])] if lines else []
 
@@ -106,3 +107,34 @@ def test_an_error_is_kept_for_the_caller(tmp_path: Path) -> None:
         assert ask(tmp_path) == []
         assert served.failed.is_set()
     assert isinstance(served.error, KeyboardInterrupt)
+
+
+@pytest.mark.parametrize("lacking", ["_work", "_answer"])
+def test_a_machine_without_threads_is_asked_again(
+    lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    failures = [1]
+
+    def starts(thread: threading.Thread) -> None:
+        if getattr(thread, "_target").__name__ == lacking and failures:  # noqa: B009
+            failures.pop()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    host = Host()
+    monkeypatch.setattr(threading.Thread, "start", starts)
+    with host.served(tmp_path):
+        assert ask(tmp_path) == []
+        assert not failures
+        assert ask(tmp_path)[-1]["report"]
+
+
+def test_it_tells_when_scripts_have_passed(tmp_path: Path) -> None:
+    host = Host()
+    with host.served(tmp_path) as served:
+        ask(tmp_path)
+        assert not served.passed.is_set()
+        host.scripts = {"a.sh": "2"}
+        ask(tmp_path)
+        assert served.passed.is_set()

@@ -1,12 +1,13 @@
 """The workspace on the host, without an agent: what it hands out, takes back and notices."""
 
+import base64
 import os
 from pathlib import Path
 
 import pytest
 
 from fc_resources.coding_agents import untrusted
-from fc_resources.coding_agents.redaction import Redaction, in_login
+from fc_resources.coding_agents.redaction import Redaction, in_addresses
 from fc_resources.coding_agents.workspace import SCRIPT_BYTES, Workspace
 
 FILES = {"TASK.md": "Build it.\n", "logs/1/build.txt": "error\n"}
@@ -94,16 +95,58 @@ def test_links_out_of_a_home_are_not_followed(tmp_path: Path) -> None:
     (inner / "rollout-1.jsonl").symlink_to(tmp_path / "user" / "sessions" / "rollout-1.jsonl")
     (inner / "rollout-2.jsonl").write_text("one\ntwo")
     (inner / "away").symlink_to(tmp_path / "user")
+    with untrusted.folder(home, ".codex") as folder:
+        assert folder is not None
+        assert list(untrusted.below(folder, "rollout-", ".json", 3)) == []
     with untrusted.folder(home, ".codex", "sessions") as folder:
         assert folder is not None
-        assert list(untrusted.below(folder, "rollout-", ".jsonl", 3)) == [b"two"]
+        assert list(untrusted.below(folder, "rollout-", ".jsonl", 3)) == [
+            ("./2026/rollout-2.jsonl", b"two")
+        ]
 
 
-def test_secrets_are_hidden_whole(tmp_path: Path) -> None:
-    login = tmp_path / "auth.json"
-    login.write_text('{"tokens": {"access": "abcdefghij-0123456789"}, "kind": "Bearer", "n": [1]}')
-    hidden = Redaction([*in_login(login), "sk-1", ""])
+def test_what_cannot_be_looked_at_takes_too_much(tmp_path: Path) -> None:
+    with workspace(tmp_path) as found:
+        assert not found.takes_more_than(1 << 20)
+        here = os.open(found.place / "home", os.O_RDONLY)
+        for _ in range(25):
+            os.mkdir("d" * 200, dir_fd=here)
+            inner = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+        os.close(here)
+        assert found.takes_more_than(1 << 20)
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "KEY="])
+@pytest.mark.parametrize("after", ["", "z", "\n", "\xff"])
+def test_secrets_in_base64_are_secrets(before: str, after: str) -> None:
+    secret = "sk-0123456789~?>abcdef"
+    hidden = Redaction([secret])
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        text = encode((before + secret + after).encode()).decode()
+        assert not hidden.is_clean(f"echo {text} | base64 -d")
+        assert "***" in hidden.of(text)
+    assert hidden.is_clean(base64.b64encode(b"sk-9876543210 and more words").decode())
+
+
+def test_passwords_in_addresses_are_secrets() -> None:
+    addresses = [
+        "http://me:p%40ssw0rd-1@proxy:3128",
+        "other:pass@host",
+        "http://tok-123456@h",
+        "git@h",
+        "",
+    ]
+    hidden = Redaction(in_addresses([*addresses, "https://api.example.com/v1/a@b"]))
+    for secret in ("p%40ssw0rd-1", "p@ssw0rd-1", "other:pass@", "tok-123456"):
+        assert not hidden.is_clean(f"x {secret} y"), secret
+    for plain in ("pass", "me", "other", "api.example.com", "proxy:3128", "git@github.com", ""):
+        assert hidden.is_clean(plain), plain
+
+
+def test_secrets_are_hidden_whole() -> None:
+    hidden = Redaction(["abcdefghij-0123456789", "sk-1", ""])
     assert not hidden.is_clean("x abcdefghij-0123456789")
-    assert hidden.is_clean("Bearer")
     text = "\x1b[31msk-1\x1b[0m abcdefghij-0123456789\x07\tBearer\r\nsk\x00-1"
     assert hidden.of(text) == "*** ***\tBearer\n***"
