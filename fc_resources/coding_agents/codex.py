@@ -98,13 +98,12 @@ class CodexEvents(Events):
         self.counted(*max(self._turns, noted or self._turns))
 
     def look(self, home: Path) -> None:
-        with untrusted.folder(home, ".codex", "sessions") as folder:
-            if folder is None:
-                return
-            for name, notes in untrusted.below(folder, "rollout-", ".jsonl", _END_BYTES):
-                for line in notes.split(b"\n"):
-                    if b'"token_count"' in line:
-                        self.note(line, lambda event, name=name: self._note(name, event))
+        for name, notes in untrusted.below(
+            home, (".codex", "sessions"), "rollout-", ".jsonl", _END_BYTES
+        ):
+            for line in notes.split(b"\n"):
+                if b'"token_count"' in line:
+                    self.note(line, lambda event, name=name: self._note(name, event))
 
     def _note(self, name: str, event: Any) -> None:
         payload = event["payload"]

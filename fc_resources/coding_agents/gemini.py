@@ -82,13 +82,10 @@ class GeminiEvents(Events):
             self.failure(event["error"]["message"])
 
     def look(self, home: Path) -> None:
-        with untrusted.folder(home, ".gemini", "tmp") as folder:
-            if folder is None:
-                return
-            for _, notes in untrusted.below(folder, "session-", ".jsonl", _END_BYTES):
-                for line in notes.split(b"\n"):
-                    if b'"tokens"' in line:
-                        self.note(line, self._note)
+        for _, notes in untrusted.below(home, (".gemini", "tmp"), "session-", ".jsonl", _END_BYTES):
+            for line in notes.split(b"\n"):
+                if b'"tokens"' in line:
+                    self.note(line, self._note)
 
     def _note(self, message: Any) -> None:
         tokens = message["tokens"]

@@ -93,15 +93,12 @@ class QwenEvents(ClaudeEvents):
         return words in ("", text) and tokens > 0
 
     def look(self, home: Path) -> None:
-        with untrusted.folder(home, ".qwen", "debug") as folder:
-            if folder is None:
-                return
-            for _, content in untrusted.below(folder, "", ".txt", _LOG_BYTES):
-                begins = [match.start() for match in _RECORD.finditer(content)]
-                records = [content[a:b] for a, b in itertools.pairwise([*begins, None])]
-                records = [record for record in records if _IDLE not in record]
-                if records and (found := _WAITS.match(records[-1].decode("utf-8", "replace"))):
-                    self._waits(found[1], found[2], int(found[3]) / 1000)
+        for _, content in untrusted.below(home, (".qwen", "debug"), "", ".txt", _LOG_BYTES):
+            begins = [match.start() for match in _RECORD.finditer(content)]
+            records = [content[a:b] for a, b in itertools.pairwise([*begins, None])]
+            records = [record for record in records if _IDLE not in record]
+            if records and (found := _WAITS.match(records[-1].decode("utf-8", "replace"))):
+                self._waits(found[1], found[2], int(found[3]) / 1000)
 
     def _waits(self, since: str, failure: str, wait_s: float) -> None:
         """Believe a record if it is of now: while tools run, what they print is not."""

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _MOST_FOLDERS = 200
@@ -52,13 +52,18 @@ def folder(root: Path, *names: str) -> Iterator[int | None]:
         yield descriptor
 
 
-def below(folder: int, prefix: str, suffix: str, limit: int) -> Iterator[tuple[str, bytes]]:
-    """Path and last bytes of each regular file below an open folder with a name of that kind."""
-    for number, (path, _, names, inner) in enumerate(os.fwalk(".", dir_fd=folder)):
-        if number == _MOST_FOLDERS:
+def below(
+    root: Path, names: Sequence[str], prefix: str, suffix: str, limit: int
+) -> Iterator[tuple[str, bytes]]:
+    """Path and last bytes of each regular file with a name of that kind below `folder`'s."""
+    with folder(root, *names) as opened:
+        if opened is None:
             return
-        for name in names:
-            if name.startswith(prefix) and name.endswith(suffix):
-                found = content(name, inner, limit, end=True)
-                if found is not None:
-                    yield f"{path}/{name}", found
+        for number, (path, _, files, inner) in enumerate(os.fwalk(".", dir_fd=opened)):
+            if number == _MOST_FOLDERS:
+                return
+            for name in files:
+                if name.startswith(prefix) and name.endswith(suffix):
+                    found = content(name, inner, limit, end=True)
+                    if found is not None:
+                        yield f"{path}/{name}", found

@@ -97,12 +97,12 @@ def test_links_out_of_a_home_are_not_followed(tmp_path: Path) -> None:
     (inner / "away").symlink_to(tmp_path / "user")
     with untrusted.folder(home, ".codex") as folder:
         assert folder is not None
-        assert list(untrusted.below(folder, "rollout-", ".json", 3)) == []
+    assert list(untrusted.below(home, [".codex"], "rollout-", ".json", 3)) == []
     with untrusted.folder(home, ".codex", "sessions") as folder:
         assert folder is not None
-        assert list(untrusted.below(folder, "rollout-", ".jsonl", 3)) == [
-            ("./2026/rollout-2.jsonl", b"two")
-        ]
+    assert list(untrusted.below(home, [".codex", "sessions"], "rollout-", ".jsonl", 3)) == [
+        ("./2026/rollout-2.jsonl", b"two")
+    ]
 
 
 def test_what_cannot_be_looked_at_takes_too_much(tmp_path: Path) -> None:
