@@ -1,7 +1,6 @@
 """The assets `candidate_containers` and `error_logs`: one item, rows in two tables."""
 
 import datetime
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,8 +22,6 @@ from fc_resources.git import Mirrors
 from fc_resources.settings import Settings
 from fc_resources.uv import Uv
 from fc_resources.warehouse import Rows
-
-_log = logging.getLogger(__name__)
 
 _PRS = ["partition_month", "owner", "repo", "issue_number", "merged_at", "merge_commit_sha"]
 _ENVIRONMENT = [

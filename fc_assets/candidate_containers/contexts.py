@@ -76,11 +76,10 @@ class Contexts:
             known = [w for number, w in found.items() if number != candidate.issue_number]
 
         def distance(working: Working) -> tuple[bool, float, int]:
-            days = float("inf")
-            if working.merged_at and candidate.merged_at:
-                days = abs(working.merged_at - candidate.merged_at).total_seconds()
-            return working.python_version != candidate.python_version, days, working.issue_number
+            seconds = float("inf")
+            if working.merged_at:
+                seconds = abs(working.merged_at - candidate.merged_at).total_seconds()
+            is_other = working.python_version != candidate.python_version
+            return is_other, seconds, working.issue_number
 
-        yield from sorted(
-            (w for w in known if w.issue_number != candidate.issue_number), key=distance
-        )
+        yield from sorted(known, key=distance)
