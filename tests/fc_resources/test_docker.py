@@ -35,15 +35,6 @@ def client() -> Any:
     return docker_sdk.from_env()
 
 
-@pytest.fixture(scope="module")
-def image() -> str:
-    versions = os.environ.get("FC_PYTHON_VERSIONS", "3.11").split(",")
-    template = os.environ.get("FC_BASE_IMAGE", "python:{python}-slim-bookworm")
-    name = template.format(python=versions[0])
-    Docker(Path("/nonexistent")).image_id(name)
-    return name
-
-
 @pytest.fixture
 def docker(tmp_path: Path, client: Any) -> Iterator[Docker]:
     home = tmp_path / "home"

@@ -29,14 +29,6 @@ def docker(tmp_path: Path) -> Docker:
     return Docker(tmp_path / "home")
 
 
-@pytest.fixture(scope="module")
-def image() -> str:
-    version = os.environ.get("FC_PYTHON_VERSIONS", "3.11").split(",")[0]
-    name = os.environ.get("FC_BASE_IMAGE", "python:{python}-slim-bookworm").format(python=version)
-    Docker(Path("/nonexistent")).image_id(name)
-    return name
-
-
 @pytest.fixture
 def container(image: str) -> Iterator[Any]:
     """A container that waits, with 1 MB of files of its own."""

@@ -1,6 +1,5 @@
 """The real daemon: which images of a home go, in which order, and what that frees."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -30,11 +29,9 @@ def client() -> Any:
 
 
 @pytest.fixture(scope="module")
-def source() -> str:
-    version = os.environ.get("FC_PYTHON_VERSIONS", "3.11").split(",")[0]
-    name = os.environ.get("FC_BASE_IMAGE", "python:{python}-slim-bookworm").format(python=version)
-    Docker(Path("/nonexistent")).image_id(name)
-    return name
+def source(image: str) -> str:
+    """What the images of a test are built from."""
+    return image
 
 
 @pytest.fixture
