@@ -24,6 +24,7 @@ from fc_resources import docker_layers
 from fc_resources.docker import ROOT, Docker, OutputTooLargeError
 from fc_resources.errors import PermanentError, TransientError, UnavailableError
 from fc_resources.sandbox import OUTPUT_LIMIT, Ended, Limits, Script
+from tests import containers
 
 pytestmark = pytest.mark.docker
 
@@ -39,7 +40,7 @@ def client() -> Any:
 def docker(tmp_path: Path, client: Any) -> Iterator[Docker]:
     home = tmp_path / "home"
     yield Docker(home)
-    left = client.containers.list(all=True, filters={"label": f"org.formulacode.home={home}"})
+    left = containers.of_home(client, home)
     for container in left:
         container.remove(force=True)
     assert left == []
@@ -309,8 +310,7 @@ def test_a_daemon_that_goes_away_is_not_the_script_s_end(
         with pytest.raises(UnavailableError, match="does not answer"):
             _run(Docker(tmp_path / "cut"), image, "sleep 600")
     finally:
-        mine = {"label": f"org.formulacode.home={tmp_path / 'cut'}"}
-        for container in client.containers.list(all=True, filters=mine):
+        for container in containers.of_home(client, tmp_path / "cut"):
             container.remove(force=True)
 
 

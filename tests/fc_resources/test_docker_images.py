@@ -16,6 +16,7 @@ from fc_resources import docker_images
 from fc_resources.docker import Docker
 from fc_resources.errors import TransientError
 from fc_resources.sandbox import Limits, Script
+from tests import containers
 
 pytestmark = pytest.mark.docker
 
@@ -43,11 +44,10 @@ def home(tmp_path: Path) -> Path:
 def name(client: Any) -> Iterator[str]:
     """The repository of all images of a test, removed afterwards."""
     name = f"formulacode-test/{uuid.uuid4().hex}"
-    label = f"test={name}"
     yield name
-    for container in client.containers.list(all=True, filters={"label": label}):
+    for container in containers.labelled(client, "test", name):
         container.remove(force=True)
-    while found := client.api.images(all=True, filters={"label": label}):
+    while found := client.api.images(all=True, filters={"label": f"test={name}"}):
         parents = {image["ParentId"] for image in found}
         for image in found:
             if image["Id"] not in parents:
@@ -268,15 +268,14 @@ def test_a_killed_build_leaves_nothing_after_a_sweep(
         [sys.executable, "-c", _KILLED, str(home), image, source, script, name]
     )
     wanted, deadline = "running" if running else "exited", time.monotonic() + 60
-    mine = {"label": f"org.formulacode.home={home}"}
-    while wanted not in {c.status for c in client.containers.list(all=True, filters=mine)}:
+    while wanted not in {container.status for container in containers.of_home(client, home)}:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     time.sleep(0.5)
     child.kill()
     child.wait()
     Docker(home).sweep()
-    assert client.containers.list(all=True, filters=mine) == []
+    assert containers.of_home(client, home) == []
     # The daemon may finish the commit by itself; what is there then is whole.
     again = Docker(home).build(image, source, [Script("a.sh", "fallocate -l 300000000 /x")],
                                _LIMITS, {"test": name})  # fmt: skip

@@ -27,6 +27,7 @@ from fc_resources.docker import Docker
 from fc_resources.git import Mirrors
 from fc_resources.sandbox import Limits
 from fc_resources.uv import Uv
+from tests import containers
 from tests.fc_assets.packages.hub import NOON, Hub
 
 _PYTHON = os.environ.get("FC_PYTHON_VERSIONS", "3.11").split(",")[0]
@@ -199,8 +200,7 @@ def uv(tmp_path_factory: pytest.TempPathFactory) -> Uv:
 @pytest.fixture
 def docker(tmp_path: Path) -> Iterator[Docker]:
     yield Docker(tmp_path)
-    label = f"org.formulacode.home={tmp_path}"
-    assert docker_sdk.from_env().containers.list(all=True, filters={"label": label}) == []
+    assert containers.of_home(docker_sdk.from_env(), tmp_path) == []
 
 
 class _Builds:
