@@ -1,6 +1,7 @@
 """Blocking checks of every table, made from its declaration: a month that fails one stops there.
 
-They read the month as it was written; row-level rules of one stage are that stage's.
+They read the month as it was written; row-level rules of one stage are that stage's. One more
+stops nothing: it lists months of all tables that are not what they would be today.
 """
 
 import datetime
@@ -8,15 +9,57 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from fc_assets import materialize
-from fc_assets.tables import TABLES, Table
+from fc_assets import materialize, months
+from fc_assets.options import Options
+from fc_assets.tables import FORMULACODE, STAGES, TABLES, Table
+from fc_assets.why import Situation, few
 from fc_resources.ledger import Ledger
+from fc_resources.settings import Settings
 from fc_resources.warehouse import PARTITION, Warehouse
+
+#: Reasons that a run by itself does away with, whatever it is given.
+_LASTING = ("unfinished", "failed before", "new input", "changed code")
 
 
 def all_checks() -> list[dg.AssetChecksDefinition]:
-    """One definition a table with its four checks."""
-    return [_checks(table) for table in TABLES]
+    """One definition a table with its four checks, and `up_to_date`."""
+    return [*(_checks(table) for table in TABLES), up_to_date]
+
+
+@dg.asset_check(
+    asset=FORMULACODE.name,
+    description="No month of any table failed, or was made from other code or input than today's.",
+)
+def up_to_date(
+    settings: dg.ResourceParam[Settings],
+    options: dg.ResourceParam[Options],
+    ledger: dg.ResourceParam[Ledger],
+) -> dg.AssetCheckResult:
+    found = outdated(Situation.of(settings, options, ledger))
+    return dg.AssetCheckResult(
+        passed=not found,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "months": len(found),
+            "outdated": dg.MetadataValue.md(materialize.reasons("month", found)),
+        },
+    )
+
+
+def outdated(situation: Situation) -> dict[str, str]:
+    """Months that failed or are outdated, and why: what `fc-data explain` says, but for parameters.
+
+    A run may be given others than the one that is asked here. Months that are being made are
+    left out.
+    """
+    found = {}
+    for stage, month in situation.known():
+        verdict = situation.verdict(stage, month)
+        lasting = [reason.text for reason in verdict.reasons if reason.kind in _LASTING]
+        lasting += [f"outdated: {few(verdict.changed)}"] if verdict.outdated else []
+        if lasting:
+            found[f"{STAGES[stage].name} {months.label(month)}"] = "; ".join(lasting)
+    return found
 
 
 def _checks(table: Table) -> dg.AssetChecksDefinition:

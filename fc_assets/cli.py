@@ -7,14 +7,17 @@ usage or input, 130 interrupted.
 import datetime
 import os
 import sys
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import rich.console
+import rich.markup
 import rich.table
 
 from fc_assets import interrupts
+from fc_assets.commands import check, choice, explain, failures, home, publishing, status, usage
 from fc_resources import settings as settings_module
 from fc_resources.errors import FcError, InterruptedRunError, TransientError, UsageError, one_line
 from fc_resources.ledger import Ledger
@@ -52,17 +55,8 @@ def _say(message: str, code: int) -> int:
 @click.option("--resume", is_flag=True, help="Skip months of which nothing is left to do.")
 @click.option("--stage", "stages", type=int, multiple=True, help="Only this stage, 1 to 7; repeat.")
 @click.option("--dry-run", is_flag=True, help="Say what would run and write nothing.")
-@click.option("--n-concurrent", type=click.IntRange(1), help="Items at once.")
-@click.option("--tasks-per-repo", type=click.IntRange(1), help="Containers per repository, month.")
-@click.option(
-    "--agent",
-    default="auto",
-    show_default=True,
-    help="Coding agent for containers: claude, codex, gemini, qwen, none.",
-)
 @click.option("--force", is_flag=True, help="Compute finished items again.")
-@click.option("--offline-source", type=Path, help="Parquet file or folder of pull requests.")
-@click.option("--min-stars", type=click.IntRange(0), default=500, show_default=True)
+@choice.of_runs
 @click.pass_context
 def cli(context: click.Context, **flags: Any) -> int | None:
     """Find pull requests that made Python libraries faster, and prove it.
@@ -86,12 +80,11 @@ def _range(
     resume: bool,
     stages: tuple[int, ...],
     dry_run: bool,
-    offline_source: Path | None,
     **choices: Any,
 ) -> int:
     """Check everything that can be checked before anything is written, then run."""
     # Imported where needed, here and below: a usage error or a no-op does not wait for Dagster.
-    from fc_assets import months, options
+    from fc_assets import months
     from fc_assets.tables import STAGES
 
     if start_date is None or end_date is None:
@@ -102,25 +95,45 @@ def _range(
     for stage in stages:
         if stage not in STAGES:
             raise UsageError(f"unknown stage {stage}; stages are 1 to {max(STAGES)}")
-    settings = settings_module.current()
-    path = str(offline_source) if offline_source else None
-    chosen = options.Options(offline_source=path, **choices)
-    numbers = sorted(set(stages or STAGES))
-    if 6 in numbers or chosen.agent != "auto":
-        chosen.coding_agent(settings)
-    source = chosen.source(settings) if {1, 2, 5} & set(numbers) else chosen.offline(settings)
-    if source:
-        source.check()
+    settings, numbers = settings_module.current(), sorted(set(stages or STAGES))
+    chosen = _chosen(settings, numbers, **choices)
     widened = (wanted[0], months.following(wanted[-1]))
     if widened != (start, end):
         _OUT.print(f"widened to whole months: {widened[0]} to {widened[1]}", highlight=False)
     if dry_run:
         _dry_run(settings, chosen, numbers, wanted)
         return 0
-    return _run(settings, chosen, numbers, wanted, resume and not chosen.force)
+    return run(settings, chosen, numbers, wanted, resume and not chosen.force)
 
 
-def _run(
+def _chosen(
+    settings: Settings, stages: Sequence[int], *, offline_source: Path | None, **choices: Any
+) -> Any:
+    """The options of a run of these stages, once it is known that they have what they need."""
+    from fc_assets import options
+
+    path = str(offline_source) if offline_source else None
+    chosen = options.Options(offline_source=path, **choices)
+    if 6 in stages or chosen.agent != "auto":
+        chosen.coding_agent(settings)
+    source = chosen.source(settings) if {1, 2, 5} & set(stages) else chosen.offline(settings)
+    if source:
+        source.check()
+    return chosen
+
+
+def run_again(failed: Mapping[int, Collection[datetime.date]], **choices: Any) -> int:
+    """Run months of stages as if each stage had been named with `--resume`; the exit code."""
+    settings = settings_module.current()
+    chosen = _chosen(settings, sorted(failed), **choices)
+    runs = [
+        run(settings, chosen, [stage], sorted(months), resume=True)
+        for stage, months in sorted(failed.items())
+    ]
+    return max(runs, default=0)
+
+
+def run(
     settings: Settings,
     options: Any,
     stages: list[int],
@@ -130,11 +143,15 @@ def _run(
     settings.make_home()
     ledger = Ledger(settings.ledger)
     ledger.check()
-    from fc_assets import plan, report
+    from fc_assets import report
+    from fc_assets.candidate_containers import cascade
+    from fc_assets.tables import CANDIDATE_CONTAINERS
+    from fc_assets.why import Situation
 
     # Without its warehouse the ledger's word that all is written counts for nothing.
     resume = resume and settings.warehouse.exists()
-    if resume and plan.nothing_left(stages, wanted, ledger.progress(), options, settings):
+    done = resume and Situation.of(settings, options, ledger).nothing_left(stages, wanted)
+    if done and not (CANDIDATE_CONTAINERS.stage in stages and cascade.waiting(ledger)):
         reports = [report.Report(stage, wanted) for stage in stages]
     else:
         reports = _launch(settings, options, stages, wanted, resume)
@@ -174,37 +191,17 @@ def _dry_run(
     settings: Settings, options: Any, stages: list[int], wanted: list[datetime.date]
 ) -> None:
     """What would run, per stage and month; opens the ledger only if there is one."""
-    from fc_assets import months, plan
+    from fc_assets import months
     from fc_assets.tables import STAGES
+    from fc_assets.why import Situation
 
-    states = _states(settings)
+    situation = Situation.of(settings, options, home.ledger(settings))
     table = rich.table.Table("stage", "month", "done", "would run")
-    coming: set[tuple[str, datetime.date]] = set()
-    for stage in stages:
-        name, given = STAGES[stage].name, plan.parameters(stage, options, settings)
-        for month in wanted:
-            state = states.get((name, month))
-            done = f"{state.done + state.skipped} of {state.total}" if state else "-"
-            behind = [t.name for t in plan.READS[stage] if (t.name, month) in coming]
-            reason = plan.left(stage, month, states, given)
-            if reason is None and options.force:
-                reason = "forced"
-            if reason is None and behind:
-                reason = f"after {', '.join(behind)}"
-            if reason is not None:
-                coming.add((name, month))
-            table.add_row(f"{stage} {name}", months.label(month), done, reason or "nothing")
+    for verdict in situation.verdicts(stages, wanted):
+        name = f"{verdict.stage} {STAGES[verdict.stage].name}"
+        done = situation.done(verdict.stage, verdict.month)
+        table.add_row(name, months.label(verdict.month), done, rich.markup.escape(str(verdict)))
     _OUT.print(table)
-
-
-def _ledger(settings: Settings) -> Ledger | None:
-    """The ledger of a home that has one: to look at it must not make it."""
-    return Ledger(settings.ledger) if (settings.fc_home / "ledger.sqlite").exists() else None
-
-
-def _states(settings: Settings) -> Any:
-    ledger = _ledger(settings)
-    return ledger.progress() if ledger else {}
 
 
 @cli.command()
@@ -224,6 +221,10 @@ def demo() -> int:
         "fc_offline_source": home / "offline",
         "fc_sandbox": "auto",
         "fc_registry": None,
+        "fc_dataset": None,
+        "fc_licenses": "",
+        "hf_token": None,
+        "dockerhub_token": None,
         "gh_tokens": None,
         "portkey_api_key": None,
         "anthropic_api_key": None,
@@ -241,9 +242,9 @@ def demo() -> int:
     settings.make_home()
     sample.unpack(home / "offline")
     days = [datetime.date(2026, 1, 1), datetime.date(2026, 2, 1)]
-    code = _run(settings, Options(), sorted(STAGES), days, resume=False)
+    code = run(settings, Options(), sorted(STAGES), days, resume=False)
     for month in days:
-        path = settings.published / f"formulacode@{months.label(month)}.parquet"
+        path = settings.published / "data" / f"{months.label(month)}.parquet"
         if path.exists():
             click.echo(f"published: {path}")
     if "FC_OFFLINE_SOURCE" not in os.environ and given.fc_offline_source is None:
@@ -270,51 +271,9 @@ def ui(port: int, host: str) -> None:
     os.execv(program, [str(program), *arguments])
 
 
-@cli.command()
-def status() -> None:
-    """Where every month of every stage stands."""
-    from fc_assets import months
-    from fc_assets.tables import STAGES
-
-    table = rich.table.Table("stage", "month", "state")
-    for column in ("items", "done", "skipped", "failed", "unknown", "seconds"):
-        table.add_column(column, justify="right")
-    states = _states(settings_module.current())
-    for stage, declared in sorted(STAGES.items()):
-        for (name, month), s in sorted(states.items()):
-            if name == declared.name:
-                counts = (s.total, s.done, s.skipped, s.failed, s.unknown, f"{s.seconds:.1f}")
-                row = (f"{stage} {name}", months.label(month), s.state, *map(str, counts))
-                table.add_row(*row)
-    _OUT.print(table)
-    if bills := _bills(settings_module.current()):
-        asked = rich.table.Table("model", "for", "items", "answers", "input", "output", "dollars")
-        for b in bills:
-            more = f" and {b.unpriced} unpriced" if b.unpriced else ""
-            dollars = f"{b.usage.dollars or 0:.4f}{more}"
-            tokens = (f"{b.usage.input_tokens}", f"{b.usage.output_tokens}")
-            asked.add_row(b.model, b.stage, f"{b.items}", f"{b.answers}", *tokens, dollars)
-        _OUT.print(asked)
-
-
 def _bills(settings: Settings) -> Any:
-    ledger = _ledger(settings)
+    ledger = home.ledger(settings)
     return ledger.bills() if ledger else []
-
-
-@cli.command()
-@click.option("--traceback", is_flag=True, help="With the traceback of each.")
-def failures(traceback: bool) -> None:
-    """Items without an answer, and why; they are tried again by the next run of their month."""
-    from fc_assets import months, texts
-
-    ledger = _ledger(settings_module.current())
-    for failure in ledger.failures() if ledger else ():
-        where = f"{failure.table} {months.label(failure.month)} {failure.item}"
-        text = f"{where}: {failure.error} ({failure.kind}, attempt {failure.attempts})"
-        click.echo(texts.printable(text))
-        if traceback:
-            click.echo(texts.printable(failure.traceback))
 
 
 @cli.group()
@@ -347,6 +306,16 @@ def evaluate_extract() -> None:
     for line in evaluation.extract(warehouse, _bills(settings)):
         click.echo(texts.printable(line))
 
+
+cli.add_command(status.status)
+cli.add_command(failures.failures)
+cli.add_command(usage.usage)
+cli.add_command(check.check)
+cli.add_command(explain.explain)
+
+
+for _command in (publishing.publish, publishing.unpublish, publishing.get, publishing.diff):
+    cli.add_command(_command)
 
 if __name__ == "__main__":
     main()

@@ -19,12 +19,12 @@ warnings.filterwarnings("ignore", message="Asset job month materializes assets w
 from fc_assets import checks, interrupts, materialize, work  # noqa: E402 -- after the filter
 from fc_assets.candidate_containers.asset import containers  # noqa: E402
 from fc_assets.candidate_prs.asset import candidate_prs  # noqa: E402
+from fc_assets.formulacode import publication  # noqa: E402
 from fc_assets.formulacode.asset import formulacode  # noqa: E402
 from fc_assets.packages.asset import packages  # noqa: E402
 from fc_assets.pr_classifications.asset import pr_classifications  # noqa: E402
 from fc_assets.pull_requests.asset import pull_requests  # noqa: E402
 from fc_assets.repositories.asset import repositories  # noqa: E402
-from fc_resources.dataset_folder import DatasetFolder  # noqa: E402
 from fc_resources.docker import Docker  # noqa: E402
 from fc_resources.git import Mirrors  # noqa: E402
 from fc_resources.github import GitHub  # noqa: E402
@@ -34,6 +34,12 @@ from fc_resources.settings import Settings, current  # noqa: E402
 from fc_resources.uv import Uv  # noqa: E402
 from fc_resources.warehouse import Warehouse, WarehouseIOManager  # noqa: E402
 from fc_sensors.monthly import monthly  # noqa: E402
+from fc_sensors.neighbors import neighbors  # noqa: E402
+from fc_sensors.resume import resume  # noqa: E402
+from fc_sensors.up_to_date import up_to_date  # noqa: E402
+
+#: A process for each step, forked from one that has imported all of this.
+_WARM = {"start_method": {"forkserver": {"preload_modules": [__name__]}}, "max_concurrent": 4}
 
 STAGES = (
     repositories,
@@ -44,6 +50,12 @@ STAGES = (
     containers,
     formulacode,
 )
+
+
+@dg.configured(dg.multi_or_in_process_executor, config_schema=dg.Permissive())
+def warm(config: Any) -> Any:
+    """Warm workers, unless a run's configuration says otherwise."""
+    return config or {"multiprocess": _WARM}
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
@@ -71,7 +83,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "llm": Llm.of(settings, ledger, interrupts.STOP),
         "uv": Uv(settings.uv_cache),
         "docker": docker,
-        "dataset": DatasetFolder(settings.published),
+        "dataset": publication.target(settings),
         "options": materialize.launch_options(),
     }
 
@@ -84,9 +96,9 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         asset_checks=checks.all_checks(),
         jobs=[job],
         schedules=[monthly],
+        sensors=[neighbors, resume, up_to_date],
         resources=resources or build_resources(current()),
-        # Items run in threads and tools in processes; a process per step would only add imports.
-        executor=dg.in_process_executor,
+        executor=warm,
     )
 
 

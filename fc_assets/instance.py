@@ -1,12 +1,15 @@
 """The Dagster instance of a home: what `fc-data` runs on is what its web interface shows."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import yaml
+from dagster._core.utils import make_new_run_id
 
-from fc_resources import locks
+from fc_resources import living, locks
 from fc_resources.settings import Settings
 
 #: Folders of `dagster.yaml` that move along with FC_HOME.
@@ -18,6 +21,12 @@ _PLACES = (
     "compute_logs",
 )
 _DEFAULT_HOME = Path(".fc")
+#: Tag of a run that says why it was started.
+CAUSE = "formulacode/cause"
+#: Tag of a run in a process of `fc-data`: the home that knows whether it is alive.
+_HOME = "formulacode/home"
+_FROM = "fc-data"
+_ACTIVE = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
 def prepare(settings: Settings) -> Path:
@@ -37,6 +46,22 @@ def prepare(settings: Settings) -> Path:
             with dg.DagsterInstance.get():
                 pass
     return home
+
+
+@contextlib.contextmanager
+def own_run(settings: Settings) -> Iterator[tuple[str, dict[str, str]]]:
+    """Id and tags for a run in this process, which is over for Dagster, too, when it is killed."""
+    run_id, home = make_new_run_id(), settings.fc_home
+    with living.registered(home, _FROM, run_id, settings.fc_lock_timeout_s):
+        yield run_id, {_HOME: str(home)}
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Have runs fail whose process was killed: Dagster would count them as running for ever."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=_ACTIVE)):
+        home = run.tags.get(_HOME)
+        if home and (_FROM, run.run_id) not in living.alive(Path(home)):
+            instance.report_run_failed(run, "the process of fc-data that ran it is gone")
 
 
 def render(fc_home: Path) -> str:

@@ -1,6 +1,6 @@
 """Running stages over months in this process, on the instance that the web interface shows.
 
-What is left to do is `plan`'s, how items run is `work`'s; here are order, progress and outcome.
+What is left to do is `why`'s, how items run is `work`'s; here are order, progress and outcome.
 """
 
 import contextlib
@@ -18,12 +18,18 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
 )
+from dagster._daemon.controller import get_daemon_statuses
+from dagster._daemon.daemon import SensorDaemon
 
 from fc_assets import definitions, interrupts, months, plan
+from fc_assets import instance as instances
+from fc_assets.candidate_containers import cascade
 from fc_assets.options import Options
 from fc_assets.report import Report
-from fc_assets.tables import PR_CLASSIFICATIONS, STAGES, TABLES
+from fc_assets.tables import CANDIDATE_CONTAINERS, PR_CLASSIFICATIONS, STAGES, TABLES
+from fc_assets.why import Situation
 from fc_resources.ledger import Ledger
+from fc_resources.ledger_waiting import Neighbor
 from fc_resources.llm import Llm
 from fc_resources.settings import Settings
 
@@ -53,12 +59,15 @@ class Launcher:
                 llm.check()
         reports = [Report(stage, list(wanted)) for stage in stages]
         with dg.DagsterInstance.get() as instance, self._progress() as bars:
+            instances.end_dead_runs(instance)
             done = self._together(instance, bars, reports, resume)
             for report in reports[done:]:
                 if interrupts.STOP.is_set():
                     break
                 with self._bar(bars, report.stage, wanted):
                     self._stage(instance, report, resume)
+                    if report.stage == CANDIDATE_CONTAINERS.stage:
+                        self._cascade(instance, reports, report)
         return reports
 
     def _together(
@@ -77,12 +86,12 @@ class Launcher:
         states = self._ledger.progress()
         stages = [report.stage for report in cheap]
         asked = cheap[0].asked if cheap else []
-        given = {s: plan.parameters(s, self._options, self._settings) for s in stages}
+        situation = Situation.of(self._settings, self._options, self._ledger)
         for stage, month in itertools.product(stages, asked):
             lacking = plan.missing(stage, month, states)
             if lacking is not None and lacking.stage not in stages:
                 return 0
-            if resume and plan.left(stage, month, states, given[stage]) is None:
+            if resume and not situation.verdict(stage, month).reasons:
                 return 0
         if len(cheap) < 2:
             return 0
@@ -102,7 +111,7 @@ class Launcher:
 
     def _stage(self, instance: dg.DagsterInstance, report: Report, resume: bool) -> None:
         stage, states = report.stage, self._ledger.progress()
-        given = plan.parameters(stage, self._options, self._settings)
+        situation = Situation.of(self._settings, self._options, self._ledger)
         ready = []
         for month in report.asked:
             lacking = plan.missing(stage, month, states)
@@ -113,7 +122,7 @@ class Launcher:
                 )
             elif month in report.ran and month not in self._again:
                 continue
-            elif not resume or plan.left(stage, month, states, given) is not None:
+            elif not resume or situation.verdict(stage, month).reasons:
                 ready.append(month)
         for group in _groups(ready, lambda month: plan.is_light(stage, month, states)):
             problem = self._launch(instance, [stage], group)
@@ -129,26 +138,71 @@ class Launcher:
             if interrupts.STOP.is_set():
                 return
 
+    def _cascade(
+        self, instance: dg.DagsterInstance, reports: Sequence[Report], report: Report
+    ) -> None:
+        """Try whoever waits for the scripts of a neighbour, in whatever month, until nobody does.
+
+        A daemon's sensor does that by itself. Months published before are published again.
+        """
+        sensors = SensorDaemon.daemon_type()
+        if get_daemon_statuses(instance, [sensors], ignore_errors=True)[sensors].healthy:
+            return
+        tried: dict[datetime.date, list[Neighbor]] = {}
+        while not interrupts.STOP.is_set():
+            waiting = cascade.waiting(self._ledger)
+            due = [month for month, found in waiting.items() if tried.get(month) != found]
+            if not due:
+                break
+            month, found = due[0], waiting[due[0]]
+            tried[month], why = found, cascade.cause(found)
+            self._console.print(
+                f"{months.label(month)}: {len(found)} {why}", markup=False, highlight=False
+            )
+            options = self._options.model_copy(update=self._as_before(month))
+            problem = self._launch(instance, [report.stage], [month], options, why)
+            report.problems += [problem] if problem else []
+            self._again.add(month)
+        states = self._ledger.progress()
+        for later in reports:
+            if later.stage > report.stage:
+                name, more = STAGES[later.stage].name, set(tried) - set(later.asked)
+                later.asked += sorted(month for month in more if (name, month) in states)
+
+    def _as_before(self, month: datetime.date) -> dict[str, Any]:
+        """What is not this run's to change in a month that it was not asked for."""
+        state = self._ledger.progress().get((CANDIDATE_CONTAINERS.name, month))
+        before = state.inputs["tasks_per_repo"] if state else "0"
+        return {"force": False, "tasks_per_repo": None if before == "None" else int(before)}
+
     def _launch(
         self,
         instance: dg.DagsterInstance,
         stages: Sequence[int],
         group: Sequence[datetime.date],
+        options: Options | None = None,
+        cause: str | None = None,
     ) -> str | None:
         """One Dagster run; why it failed, or None."""
         first, last = months.key(group[0]), months.key(group[-1])
-        tags = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
-        result = definitions.defs.resolve_job_def(_JOB).execute_in_process(
-            run_config={
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                "resources": {"options": {"config": _given(self._options)}},
-            },
-            instance=instance,
-            partition_key=first if first == last else None,
-            tags=None if first == last else tags,
-            asset_selection=[dg.AssetKey(t.name) for t in TABLES if t.stage in stages],
-            raise_on_error=False,
-        )
+        part = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
+        with instances.own_run(self._settings) as (run_id, tags):
+            result = definitions.defs.resolve_job_def(_JOB).execute_in_process(
+                run_config={
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                    "resources": {"options": {"config": _given(options or self._options)}},
+                },
+                instance=instance,
+                run_id=run_id,
+                partition_key=first if first == last else None,
+                tags={
+                    **tags,
+                    **({} if first == last else part),
+                    **({instances.CAUSE: cause} if cause else {}),
+                },
+                asset_selection=[dg.AssetKey(t.name) for t in TABLES if t.stage in stages],
+                raise_on_error=False,
+            )
         return None if result.success else _problem(result)
 
     @contextlib.contextmanager

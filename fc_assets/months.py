@@ -51,6 +51,16 @@ def month_of(moment: datetime.datetime) -> datetime.date:
     return moment.astimezone(datetime.UTC).date().replace(day=1)
 
 
+def near(month: datetime.date, days: float) -> list[datetime.date]:
+    """The months within so many days of a moment of this one, itself among them."""
+    start, end = window(month)
+    margin = datetime.timedelta(days=days)
+    found, last = [month_of(start - margin)], month_of(end + margin)
+    while found[-1] < last:
+        found.append(following(found[-1]))
+    return found
+
+
 def until(month: datetime.date, now: datetime.datetime | None = None) -> datetime.date | None:
     """The day up to which a month that is not over can be known; None when it is over.
 

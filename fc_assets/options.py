@@ -26,8 +26,9 @@ class Options(pydantic.BaseModel, frozen=True):
     )
     tasks_per_repo: int | None = pydantic.Field(
         default=None,
-        ge=1,
-        description="Containers tried per repository and month, oldest merge first.",
+        ge=0,
+        description="Containers tried per repository and month, oldest merge first; neighbours of "
+        "what works are tried all the same, with 0 only they.",
     )
     min_stars: int = pydantic.Field(
         default=500, ge=0, description="Repositories known to have fewer stars are left out."

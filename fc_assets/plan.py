@@ -1,16 +1,17 @@
-"""What each stage reads and depends on, and whether a month of it has anything left to do.
+"""What each stage reads and depends on, besides its code.
 
-One place for assets, which record it, and for `--resume` and `--dry-run`, which compare it; it
-does not know Dagster, so that finding nothing to do takes no longer than it has to.
+One place for assets, which record it, and for `why`, which compares it; it does not know Dagster,
+so that finding nothing to do takes no longer than it has to.
 """
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from fc_assets import months
 from fc_assets.candidate_containers import stock
 from fc_assets.candidate_containers.repairs import SYNTHESIZER
 from fc_assets.candidate_prs import extractor, rendering
+from fc_assets.formulacode import RECORDS
 from fc_assets.options import Options
 from fc_assets.packages import RESOLVER
 from fc_assets.pr_classifications import classifier
@@ -23,7 +24,6 @@ from fc_assets.tables import (
     PULL_REQUESTS,
     REPOSITORIES,
     STAGES,
-    TABLES,
     Table,
 )
 from fc_resources.errors import UsageError
@@ -50,6 +50,9 @@ READS: Mapping[int, tuple[Table, ...]] = {
 #: Stages whose months are costly, so that each takes a run of its own, and the table whose items
 #: make them so.
 _COSTLY = {6: CANDIDATE_PRS, 7: CANDIDATE_CONTAINERS}
+
+#: How `classifier` and `extractor` begin where no model is asked.
+RULES = "rules/"
 
 States = Mapping[tuple[str, datetime.date], Progress]
 
@@ -81,7 +84,12 @@ def parameters(stage: int, options: Options, settings: Settings) -> dict[str, st
             "synthesizer": SYNTHESIZER,
             "agent": agent.name if agent else "none",
         },
-        7: {"registry": settings.fc_registry},
+        7: {
+            "registry": settings.fc_registry,
+            "dataset": settings.fc_dataset,
+            "licenses": settings.fc_licenses,
+            "records": RECORDS,
+        },
     }
     return {name: str(value) for name, value in values[stage].items()}
 
@@ -108,10 +116,10 @@ def check_origins(
             "FC_HOME to another folder"
         )
     for name in ("classifier", "extractor"):
-        before, now = state.inputs.get(name, "rules/"), given.get(name, "")
+        before, now = state.inputs.get(name, RULES), given.get(name, "")
         # What a run that was stopped got from a model was paid for as well.
         some = state.version or state.done + state.skipped
-        if some and now.startswith("rules/") and not before.startswith("rules/"):
+        if some and now.startswith(RULES) and not before.startswith(RULES):
             raise UsageError(
                 f"{STAGES[stage].name} {months.label(month)} was last made with {before}; set its "
                 "model again (DSPY_MODEL), or FC_HOME to another folder"
@@ -129,11 +137,16 @@ def inputs(
     return upstream
 
 
-def missing(stage: int, month: datetime.date, states: States) -> Table | None:
-    """The first upstream table that has not been written for the month."""
+def missing(
+    stage: int,
+    month: datetime.date,
+    states: States,
+    coming: Collection[tuple[str, datetime.date]] = (),
+) -> Table | None:
+    """The first upstream table that has not been written for the month and is not `coming`."""
     for table in READS[stage]:
         state = states.get((table.name, month))
-        if state is None or state.version is None:
+        if (state is None or state.version is None) and (table.name, month) not in coming:
             return table
     return None
 
@@ -150,47 +163,3 @@ def is_light(stage: int, month: datetime.date, states: States) -> bool:
         return True
     state = states.get((work.name, month))
     return state is not None and state.total == 0
-
-
-def nothing_left(
-    stages: Iterable[int],
-    wanted: Sequence[datetime.date],
-    states: States,
-    options: Options,
-    settings: Settings,
-) -> bool:
-    """Whether every month of every stage is done."""
-    return all(
-        left(stage, month, states, given) is None
-        for stage in stages
-        for given in [parameters(stage, options, settings)]
-        for month in wanted
-    )
-
-
-def left(stage: int, month: datetime.date, states: States, given: Mapping[str, str]) -> str | None:
-    """Why a month of a stage would run, in a few words, or None when nothing is left to do."""
-    state = states.get((STAGES[stage].name, month))
-    if state is None:
-        return "never run"
-    unwritten = [
-        table.name
-        for table in TABLES
-        if table.stage == stage and _state(states, table, month) != "written"
-    ]
-    if unwritten and state.state == "written":
-        return f"{', '.join(unwritten)} not written"
-    if state.state != "written":
-        unfinished = state.total - state.done - state.skipped
-        return f"{state.state}, {unfinished} of {state.total} items left"
-    if state.failed or state.unknown:
-        return f"{state.failed + state.unknown} items to try again"
-    wanted = inputs(stage, month, states, given)
-    names = sorted(wanted.keys() | state.inputs.keys())
-    changed = [name for name in names if state.inputs.get(name) != wanted.get(name)]
-    return f"changed: {', '.join(changed)}" if changed else None
-
-
-def _state(states: States, table: Table, month: datetime.date) -> str | None:
-    state = states.get((table.name, month))
-    return state.state if state else None

@@ -31,7 +31,12 @@ class Column:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Table:
-    """A table: `key` is unique within it, `refers` maps own columns to those of `upstream`."""
+    """A table: `key` is unique within it, `refers` maps own columns to those of `upstream`.
+
+    `made_of` maps other own columns, separated by blanks, to the `table.column` they are computed
+    from, `table.*` for the same name; what comes from outside is not in it. `chart` is the column
+    whose values are counted in a picture.
+    """
 
     name: str
     stage: int
@@ -40,6 +45,8 @@ class Table:
     columns: tuple[Column, ...]
     upstream: "Table | None" = None
     refers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    made_of: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    chart: str | None = None
 
     @functools.cached_property
     def all_columns(self) -> tuple[Column, ...]:
@@ -49,6 +56,21 @@ class Table:
     @functools.cached_property
     def schema(self) -> pa.Schema:
         return pa.schema([pa.field(c.name, c.type) for c in self.all_columns])
+
+    @functools.cached_property
+    def lineage(self) -> dict[str, list[tuple[str, str]]]:
+        """Own columns, and the table and column of each that they come from."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        if self.upstream is not None:
+            same = {"partition_month": "partition_month", **self.refers}
+            found = {mine: [(self.upstream.name, theirs)] for mine, theirs in same.items()}
+        for names, sources in self.made_of.items():
+            for name in names.split():
+                pairs = (source.split(".") for source in sources.split())
+                found[name] = [
+                    (table, name if theirs == "*" else theirs) for table, theirs in pairs
+                ]
+        return found
 
     @property
     def preview(self) -> list[str]:
@@ -201,6 +223,14 @@ PR_CLASSIFICATIONS = Table(
     ),
     PULL_REQUESTS,
     {name: name for name in _PR},
+    {
+        "merged_at merge_commit_sha": "pull_requests.*",
+        "is_performance category difficulty confidence reasoning category_reasoning": (
+            "pull_requests.title pull_requests.body pull_requests.labels pull_requests.files "
+            "pull_requests.patch"
+        ),
+    },
+    chart="category",
 )
 
 PACKAGES = Table(
@@ -257,6 +287,13 @@ PACKAGES = Table(
     ),
     PR_CLASSIFICATIONS,
     {"owner": "owner", "repo": "repo", "sha": "merge_commit_sha"},
+    # Of a commit, all else is told by its files.
+    {
+        "base_sha project_name project_root asv_config python_version interpreter_source "
+        "requirements dropped system_packages pins cutoff exempt can_install reason "
+        "unsatisfiable": "pr_classifications.merge_commit_sha"
+    },
+    chart="python_version",
 )
 
 _COMMENT = pa.struct([("author", pa.string()), ("created_at", _TIME), ("body", pa.string())])
@@ -274,6 +311,9 @@ _ISSUE = pa.struct(
 )
 _LEAK = pa.struct([("kind", pa.string()), ("what", pa.string())])
 _CUT = pa.struct([*_LEAK, ("text", pa.string())])
+
+_PROBLEM = "pull_requests.title pull_requests.body pull_requests.merged_at"
+_SOLUTION = "pull_requests.patch pull_requests.events"
 
 CANDIDATE_PRS = Table(
     "candidate_prs",
@@ -366,6 +406,15 @@ CANDIDATE_PRS = Table(
     ),
     PR_CLASSIFICATIONS,
     {name: name for name in _PR},
+    {
+        "merged_at merge_commit_sha": "pull_requests.*",
+        "linked_issues issues left_out": _PROBLEM,
+        "initial_observations triage": _PROBLEM,
+        "solution_overview solution_observations": f"{_PROBLEM} pull_requests.events",
+        "observations statement leak_suspected leaks cut reason": f"{_PROBLEM} {_SOLUTION}",
+        "solution": f"{_PROBLEM} pull_requests.events",
+    },
+    chart="leak_suspected",
 )
 
 _CHECK = pa.struct([("check", pa.string()), ("outcome", pa.string()), ("evidence", pa.string())])
@@ -378,6 +427,11 @@ _SPEEDUP = pa.struct(
         *((name, pa.float64()) for name in ("base_s", "patched_s", "ratio")),
         *((name, pa.float64()) for name in ("ci_low", "ci_high", "p")),
     ]
+)
+
+_ENVIRONMENT = (
+    "packages.project_name packages.project_root packages.asv_config packages.python_version "
+    "packages.pins packages.system_packages"
 )
 
 CANDIDATE_CONTAINERS = Table(
@@ -440,6 +494,17 @@ CANDIDATE_CONTAINERS = Table(
     ),
     CANDIDATE_PRS,
     {name: name for name in _PR},
+    {
+        "merged_at": "candidate_prs.*",
+        "sha base_sha python_version": "packages.*",
+        "scripts": _ENVIRONMENT,
+        "image image_bytes checks benchmarks": f"{_ENVIRONMENT} packages.base_sha",
+        "verdict benchmarks_run improved regressed rounds speedup speedup_low speedup_high "
+        "best_benchmark best best_low best_high best_p speedups": (
+            f"{_ENVIRONMENT} packages.base_sha packages.sha"
+        ),
+    },
+    chart="verdict",
 )
 
 ERROR_LOGS = Table(
@@ -474,6 +539,15 @@ ERROR_LOGS = Table(
     ),
     CANDIDATE_PRS,
     {name: name for name in _PR},
+    {"scripts failure_stage cause log checks": f"{_ENVIRONMENT} packages.base_sha"},
+    chart="failure_stage",
+)
+
+#: Of `candidate_containers`, as a record repeats them.
+MEASURED = (
+    *("verdict", "benchmarks_run", "improved", "regressed", "rounds"),
+    *("speedup", "speedup_low", "speedup_high"),
+    *("best_benchmark", "best", "best_low", "best_high", "best_p", "machine"),
 )
 
 FORMULACODE = Table(
@@ -494,16 +568,57 @@ FORMULACODE = Table(
         Column("image_name", pa.string(), "Image with tag; null if verified without Docker."),
         Column("image_digest", pa.string(), "Digest in the registry; null when not pushed."),
         Column("patch", pa.string(), "The reference solution.", True, bulky=True),
+        Column("patch_id", pa.string(), "SHA-256 of the patch without blanks and line numbers."),
         Column("python_version", pa.string(), "Minor version inside the container.", True),
         Column("pins", _TEXTS, "The environment.", True, bulky=True),
+        Column("system_packages", _TEXTS, "Libraries outside the Python index.", bulky=True),
         Column("license", pa.string(), "SPDX identifier of the repository; null when not known."),
         Column("sandbox", pa.string(), "Where it was verified: `docker` or `process`.", True),
+        Column("checks", pa.list_(_CHECK), "Every check that verified it.", bulky=True),
+        Column(
+            "benchmarks",
+            pa.list_(_BENCHMARK),
+            "Times of one quick round at the base commit, seconds.",
+            bulky=True,
+        ),
+        *(column for column in CANDIDATE_CONTAINERS.columns if column.name in MEASURED),
         Column("classifier", pa.string(), "Who judged.", True),
         Column("extractor", pa.string(), "Who extracted the problem statement.", True),
+        Column("rendering", pa.string(), "Versions of leak check and template of the statement."),
+        Column("resolver", pa.string(), "Version of what found the environment."),
+        Column("uv_version", pa.string(), "Version of uv that pinned it."),
         Column("origin", pa.string(), "Whose scripts built the container.", True),
+        Column("step", pa.string(), "How the scripts were found: cache, similar, stock, ..."),
+        Column("pipeline", pa.string(), "Version of the pipeline that made the record."),
+        Column(
+            "published_at",
+            _TIME,
+            "When the month's version with it was made; only here, null when it is in none.",
+        ),
     ),
     CANDIDATE_CONTAINERS,
     {name: name for name in _PR},
+    {
+        "task_id container_name": (
+            "candidate_prs.owner candidate_prs.repo candidate_prs.issue_number"
+        ),
+        "gt_hash": "candidate_containers.sha",
+        "base_commit": "candidate_containers.base_sha",
+        "date": "candidate_prs.merged_at",
+        "instructions": "candidate_prs.statement",
+        "extractor rendering": "candidate_prs.*",
+        "classification": "pr_classifications.category",
+        "difficulty classifier": "pr_classifications.*",
+        "patch": "pull_requests.*",
+        "patch_id": "pull_requests.patch",
+        "image_name image_digest": "candidate_containers.image",
+        f"python_version sandbox checks benchmarks origin step {' '.join(MEASURED)}": (
+            "candidate_containers.*"
+        ),
+        "pins system_packages resolver uv_version": "packages.*",
+        "license": "repositories.*",
+    },
+    chart="partition_month",
 )
 
 TABLES = (

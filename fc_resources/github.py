@@ -173,6 +173,7 @@ class GitHub:
         resource: str = "core",
         accept: str = "application/vnd.github+json",
         remember: bool = True,
+        tries: int = TRIES,
     ) -> bytes:
         """GET a path; what is remembered from before is asked for conditionally.
 
@@ -182,7 +183,9 @@ class GitHub:
         key = hashlib.sha256(asked.encode()).hexdigest()
         known = await asyncio.to_thread(self._ledger.cached, key) if remember else None
         headers = {"accept": accept} | ({"if-none-match": known[0]} if known else {})
-        answer = await self._send(Request("GET", path, resource, parameters or {}, headers))
+        answer = await self._send(
+            Request("GET", path, resource, parameters or {}, headers, tries=tries)
+        )
         if known and answer.status == 304:
             return known[1]
         etag = answer.headers.get("etag")
@@ -295,7 +298,8 @@ class GitHub:
             what = f"GitHub's {request.resource} limit is met for {ids} until {_utc(ready)}"
             if time.monotonic() - since + ready - now > self._max_wait_s:
                 raise RateLimitedError(
-                    f"{what}, later than FC_GITHUB_MAX_WAIT_S allows; run again with --resume"
+                    f"{what}, later than FC_GITHUB_MAX_WAIT_S allows; run again with --resume",
+                    until=ready,
                 )
             if self._told.get(request.resource, 0) < ready:
                 self._told[request.resource] = ready

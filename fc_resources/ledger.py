@@ -1,30 +1,24 @@
 """The ledger: operational state of items, many small durable writes from many processes.
 
-SQLAlchemy Core on SQLite (WAL). What an item is and what its payload holds is `fc_assets.work`'s;
-here it is a key, a digest of what it was computed from, and bytes.
+What waits to be run is in `ledger_waiting`. What an item is and what its payload holds is
+`fc_assets.work`'s; here it is a key, a digest of what it was computed from, and bytes.
 """
 
-import contextlib
 import dataclasses
 import datetime
-import functools
 import json
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy import event, exc
 
 from fc_resources import ledger_tables as tables
-from fc_resources.errors import TransientError, UsageError
+from fc_resources.ledger_waiting import Waiting
 
-_FORMAT = 1
-#: Execution option of transactions that only read.
-_READS = "fc_reads"
 _CACHED_S = 90 * 86_400
+#: What bills may be split by.
+Split = Literal["stage", "model", "repository", "asked", "month"]
 _TOOK = ("input_tokens", "cached_tokens", "output_tokens", "dollars", "seconds")
 
 
@@ -64,14 +58,6 @@ class Failure:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pause:
-    """Something everybody waits for: `until` in seconds since the epoch, `reason` one line."""
-
-    until: float
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True)
 class Usage:
     """What asking a model took: tokens (`cached` are among the input), dollars if known.
 
@@ -88,7 +74,11 @@ class Usage:
 
 @dataclasses.dataclass(frozen=True)
 class Bill:
-    """What asking a model for a stage took so far: `unpriced` of the `answers` have no price."""
+    """What asking models took so far: `unpriced` of the `answers` have no price.
+
+    What bills are not split by is empty. `asked` is the calendar month (UTC) the money was spent
+    in, `month` the one the items are of; None for what belongs to none, as a check of the model.
+    """
 
     stage: str
     model: str
@@ -96,6 +86,9 @@ class Bill:
     answers: int
     unpriced: int
     usage: Usage
+    repository: str = ""
+    asked: datetime.date | None = None
+    month: datetime.date | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +117,8 @@ class Progress:
     seconds: float
     inputs: Mapping[str, str]
     version: str | None = None
+    #: When that was recorded; the ledger sets it.
+    updated_at: datetime.datetime | None = dataclasses.field(default=None, compare=False)
 
     @property
     def complete(self) -> bool:
@@ -131,58 +126,8 @@ class Progress:
         return self.state == "written" and not self.failed and not self.unknown
 
 
-class Ledger:
+class Ledger(Waiting):
     """A ledger by SQLAlchemy URL; opened at first use, safe in threads and between processes."""
-
-    def __init__(self, url: str, lock_timeout_s: float = 60) -> None:
-        self.url = sa.make_url(url)
-        self._timeout_s = lock_timeout_s
-
-    @functools.cached_property
-    def _engine(self) -> sa.Engine:
-        if self.url.database:
-            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(self.url, connect_args={"timeout": self._timeout_s})
-        event.listen(engine, "connect", _tune_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        with self._translated(), engine.begin() as con:
-            tables.METADATA.create_all(con)
-            found = con.scalar(sa.select(sa.func.max(tables.file_format.c.version)))
-            if found is None:
-                con.execute(sa.insert(tables.file_format).values(version=_FORMAT))
-            elif found > _FORMAT:
-                raise UsageError(
-                    f"ledger {self.url.database} has format {found}, this version reads {_FORMAT}; "
-                    "update formulacode-data or set FC_HOME to another folder"
-                )
-        return engine
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except exc.OperationalError as error:
-            raise TransientError(f"ledger {self.url.database}: {error.orig}") from error
-        except exc.DatabaseError as error:
-            # Its subclasses, such as IntegrityError, are faults of ours, not of the file.
-            if type(error) is not exc.DatabaseError:
-                raise
-            raise UsageError(
-                f"ledger {self.url.database} is damaged ({error.orig}); move it away and run "
-                "again: written months are safe in the warehouse, unwritten items are repeated"
-            ) from None
-
-    @contextlib.contextmanager
-    def _begin(self) -> Iterator[sa.Connection]:
-        with self._translated(), self._engine.begin() as con:
-            yield con
-
-    @contextlib.contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
-        """A consistent look that neither waits for writers nor makes them wait."""
-        with self._translated(), self._engine.connect() as con:
-            con.execution_options(**{_READS: True})
-            yield con
 
     def check(self) -> None:
         """Open and read it; `UsageError` when it is damaged or newer than this code."""
@@ -352,7 +297,12 @@ class Ledger:
         names = [field.name for field in dataclasses.fields(Progress)]
         return {
             (row["table_name"], row["month"]): Progress(
-                **{name: row[name] for name in names} | {"inputs": json.loads(row["inputs"])}
+                **{name: row[name] for name in names}
+                | {
+                    "inputs": json.loads(row["inputs"]),
+                    # SQLite keeps no time zone; what is stored is UTC.
+                    "updated_at": row["updated_at"].replace(tzinfo=datetime.UTC),
+                }
             )
             for row in rows
         }
@@ -369,27 +319,20 @@ class Ledger:
             for r in rows
         ]
 
+    def reasons(self, table: str, month: datetime.date) -> dict[str, str]:
+        """Why items of a month have no result, newest first: each one's kind and error."""
+        c = tables.failures.c
+        query = sa.select(c.item, c.kind, c.error).where(*_of(tables.failures, table, month))
+        with self._read() as con:
+            rows = con.execute(query.order_by(c.failed_at.desc(), c.item))
+            return {row.item: f"{row.kind}: {row.error}" for row in rows}
+
     def attempts(self, table: str, month: datetime.date) -> dict[str, int]:
         """How often each failed item of a month was tried in earlier runs."""
         query = sa.select(tables.failures.c.item, tables.failures.c.attempts)
         with self._read() as con:
             rows = con.execute(query.where(*_of(tables.failures, table, month)))
             return {row.item: row.attempts for row in rows}
-
-    def pause(self, name: str, until: float, reason: str) -> None:
-        """Have every process that asks wait until then; a later end that is known stays."""
-        with self._begin() as con:
-            con.execute(sa.delete(tables.pauses).where(tables.pauses.c.until < time.time()))
-            found = con.scalar(sa.select(tables.pauses.c.until).where(tables.pauses.c.name == name))
-            if found is None or found < until:
-                con.execute(sa.delete(tables.pauses).where(tables.pauses.c.name == name))
-                con.execute(sa.insert(tables.pauses).values(name=name, until=until, reason=reason))
-
-    def pauses(self) -> dict[str, Pause]:
-        """Pauses that have not ended, by name."""
-        with self._read() as con:
-            rows = con.execute(sa.select(tables.pauses).where(tables.pauses.c.until > time.time()))
-            return {row.name: Pause(row.until, row.reason) for row in rows}
 
     def spend(self, stage: str, item: str, model: str, usage: Usage) -> None:
         """Note what one answer of a model took."""
@@ -398,18 +341,21 @@ class Ledger:
             values = {name: getattr(usage, name) for name in _TOOK}
             con.execute(sa.insert(tables.usage).values(**row, **values))
 
-    def bills(self) -> list[Bill]:
-        """What models took, by stage and model."""
+    def bills(self, *by: Split) -> list[Bill]:
+        """What models took, by stage and model unless told otherwise."""
+        by = by or ("stage", "model")
         c, count, total = tables.usage.c, sa.func.count, sa.func.sum
-        sums = [total(c[name]).label(name) for name in _TOOK]
-        numbers = [count(c.item.distinct()), count(), count() - count(c.dollars)]
+        sums = [total(c[name]) for name in _TOOK]
+        # Of two stages the same name is not the same item.
+        items = count((c.stage + " " + c.item).distinct())
+        split = [_SPLITS[name] for name in by]
+        query = sa.select(*split, items, count(), count() - count(c.dollars), *sums)
+        if "month" in by:
+            same = (_OF_MONTH.c.table_name == c.stage) & (_OF_MONTH.c.item == c.item)
+            query = query.select_from(tables.usage.outerjoin(_OF_MONTH, same))
         with self._read() as con:
-            rows = con.execute(
-                sa.select(c.stage, c.model, *numbers, *sums)
-                .group_by(c.stage, c.model)
-                .order_by(c.stage, c.model)
-            )
-            return [Bill(*row[:5], Usage(*row[5:])) for row in rows]
+            rows = con.execute(query.group_by(*split).order_by(*split))
+            return [_bill(by, row) for row in rows]
 
     def answer(self, key: str) -> str | None:
         """What a model answered to a question."""
@@ -445,6 +391,46 @@ class Ledger:
             )
 
 
+def _before(text: sa.ColumnElement[str], mark: str) -> sa.ColumnElement[str]:
+    return sa.func.substr(text, 1, sa.func.instr(text + mark, mark) - 1)
+
+
+def _months_of_items() -> sa.Subquery:
+    """The month of every item that is known, with or without an answer."""
+    asked = sa.select(tables.usage.c.stage).distinct()  # most stages ask no model
+    known = sa.union_all(
+        *(
+            sa.select(table.c.table_name, table.c.item, table.c.month).where(
+                table.c.table_name.in_(asked)
+            )
+            for table in (tables.hook_cache, tables.failures)
+        )
+    ).subquery()
+    c = known.c
+    month = sa.func.max(c.month).label("month")
+    return sa.select(c.table_name, c.item, month).group_by(c.table_name, c.item).subquery()
+
+
+_OF_MONTH = _months_of_items()
+_SPLITS: Mapping[Split, sa.ColumnElement[Any]] = {
+    "stage": tables.usage.c.stage,
+    "model": tables.usage.c.model,
+    # An item is `owner/repo`, `owner/repo#12` or `owner/repo@sha`.
+    "repository": _before(_before(tables.usage.c.item, "#"), "@"),
+    "asked": sa.func.strftime("%Y-%m-01", tables.usage.c.asked_at, type_=sa.String),
+    "month": _OF_MONTH.c.month,
+}
+
+
+def _bill(by: Sequence[Split], row: sa.Row[Any]) -> Bill:
+    split: dict[str, Any] = {"stage": "", "model": ""} | dict(zip(by, row, strict=False))
+    if split.get("asked"):
+        split["asked"] = datetime.date.fromisoformat(split["asked"])
+    items, answers, unpriced, *took = row[len(by) :]
+    usage = Usage(*took)
+    return Bill(items=items, answers=answers, unpriced=unpriced, usage=usage, **split)
+
+
 def _of(table: sa.Table, name: str, month: datetime.date) -> tuple[Any, Any]:
     return table.c.table_name == name, table.c.month == month
 
@@ -466,16 +452,3 @@ def _failure_row(
         "month": month,
         "failed_at": now,
     }
-
-
-def _begin_sqlite(con: sa.Connection) -> None:
-    """Writers take the write lock at once: upgrading a read lock later can fail for ever."""
-    reads = con.get_execution_options().get(_READS, False)
-    con.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-
-def _tune_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    connection.isolation_level = None  # SQLAlchemy's "begin" event starts transactions instead
-    connection.execute("PRAGMA journal_mode = WAL")
-    # Survives a killed process; after a power cut the last items may run again.
-    connection.execute("PRAGMA synchronous = NORMAL")

@@ -59,6 +59,29 @@ pauses = sa.Table(
     sa.Column("name", sa.String(128), primary_key=True),
     sa.Column("until", sa.Float, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),
+)
+#: Months of which a limit left something to do, and when it is over.
+put_off = sa.Table(
+    "put_off",
+    METADATA,
+    sa.Column("table_name", sa.String(64), primary_key=True),
+    sa.Column("month", sa.Date, primary_key=True),
+    sa.Column("until", sa.Float, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),
+    sa.Column("retries", sa.Integer, nullable=False),
+)
+#: Items to try with the scripts (`recipe`) that worked for the item `cause`; each only once.
+neighbors = sa.Table(
+    "neighbors",
+    METADATA,
+    sa.Column("month", sa.Date, primary_key=True),
+    sa.Column("item", sa.String(512), primary_key=True),
+    sa.Column("recipe", sa.String(64), primary_key=True),
+    sa.Column("cause", sa.String(512), nullable=False),
+    sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("settled_at", sa.DateTime(timezone=True)),
 )
 http_cache = sa.Table(
     "http_cache",

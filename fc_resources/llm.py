@@ -153,7 +153,9 @@ class Llm:
         self._checked = False
 
     @classmethod
-    def of(cls, settings: Settings, ledger: Ledger, stop: threading.Event) -> "Llm":
+    def of(
+        cls, settings: Settings, ledger: Ledger, stop: threading.Event, backoff_s: float = 2.0
+    ) -> "Llm":
         """The model of these settings."""
         prices = settings.fc_llm_usd_per_mtok
         given, taken = map(float, prices.split(",")) if prices else (0.0, 0.0)
@@ -167,6 +169,7 @@ class Llm:
             timeout_s=settings.fc_llm_timeout_s,
             max_wait_s=settings.fc_llm_max_wait_s,
             concurrent=settings.fc_llm_concurrent,
+            backoff_s=backoff_s,
             stop=stop,
         )
 
@@ -360,7 +363,8 @@ class Llm:
             if time.monotonic() - since + left > self._max_wait_s:
                 raise LimitedTooLongError(
                     f"model {self.name} is limited for {left:.0f} s more, FC_LLM_MAX_WAIT_S is "
-                    f"{self._max_wait_s:g}: {pause.reason}"
+                    f"{self._max_wait_s:g}: {pause.reason}",
+                    until=pause.until,
                 )
             # Not all at once when it is over.
             self._sleep(max(0.0, left) + random.uniform(0, min(1.0, self._backoff_s)))

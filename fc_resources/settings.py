@@ -14,9 +14,17 @@ from typing import Literal, Self
 import pydantic
 import pydantic_settings
 
-from fc_resources.errors import UsageError
+from fc_resources.errors import UsageError, one_line
 
 _URL, _MODEL = r"^https?://[^\s?#@]+$", r"^[\w@][\w@./:+-]*\w$"
+#: A registry, with or without folders.
+_PLACE = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
+#: SPDX identifiers of licences that allow to pass patches on.
+_LICENSES = (
+    *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ECL-2.0"),
+    *("GPL-2.0", "GPL-3.0", "AGPL-3.0", "LGPL-2.1", "LGPL-3.0", "EPL-2.0", "EUPL-1.2", "ISC"),
+    *("MIT", "MIT-0", "MPL-2.0", "NCSA", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib", "ZPL-2.1"),
+)
 _OLDEST_MINOR = 8
 #: First releases that were not in their year's first days of October.
 _RELEASES = {
@@ -82,7 +90,11 @@ class Settings(pydantic_settings.BaseSettings):
     fc_agent_model: str | None = pydantic.Field(None, pattern=_MODEL)
     fc_agent_timeout_s: float = pydantic.Field(3600, gt=0)
     fc_agent_max_tokens: int = pydantic.Field(5_000_000, gt=0)
+    fc_agent_max_wait_s: float = pydantic.Field(900, ge=0)
     datasmith_rl_default_pause_s: float = pydantic.Field(3600, gt=0)
+    datasmith_rl_max_retries: int = pydantic.Field(3, ge=0)
+    datasmith_neighbor_window_days: float = pydantic.Field(60, ge=0, le=3650)
+    datasmith_neighbor_cap: int = pydantic.Field(40, ge=0)
     fc_sandbox: Literal["auto", "docker", "process", "none"] = "auto"
     fc_base_image: str = "python:{python}-slim-bookworm"
     fc_python_versions: str = pydantic.Field(
@@ -102,7 +114,14 @@ class Settings(pydantic_settings.BaseSettings):
     fc_pids: int = pydantic.Field(1024, gt=0)
     fc_disk: str = pydantic.Field("20g", pattern=r"^[1-9]\d*[kmg]$")
     fc_image_gb: float = pydantic.Field(100, ge=0)
-    fc_registry: str | None = None
+    fc_registry: str | None = pydantic.Field(None, pattern=_PLACE)
+    dockerhub_username: str | None = None
+    dockerhub_token: pydantic.SecretStr | None = None
+    fc_dataset: str | None = pydantic.Field(None, pattern=r"^[\w-][\w.-]*/[\w-][\w.-]*$")
+    hf_endpoint: str | None = pydantic.Field(None, pattern=_URL)
+    hf_token: pydantic.SecretStr | None = None
+    hf_token_path: Path | None = None
+    fc_licenses: str = ""
 
     @pydantic.field_validator("fc_home", "fc_offline_source")
     @classmethod
@@ -128,7 +147,7 @@ class Settings(pydantic_settings.BaseSettings):
 
     @pydantic.field_validator(
         *("portkey_api_key", "anthropic_api_key", "dspy_api_key", "openai_api_key"),
-        *("gemini_api_key", "claude_code_oauth_token"),
+        *("gemini_api_key", "claude_code_oauth_token", "hf_token", "dockerhub_token"),
     )
     @classmethod
     def _a_key(cls, key: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
@@ -157,6 +176,45 @@ class Settings(pydantic_settings.BaseSettings):
         if not (text.isascii() and text.isprintable()):
             raise ValueError("has characters that no token has")
         return tokens
+
+    @pydantic.field_validator("fc_licenses")
+    @classmethod
+    def _licences(cls, text: str) -> str:
+        for entry in re.split(r"[\s,]+", text):
+            if entry and not re.fullmatch(r"([\w.-]+/[\w.-]+=)?[\w.+-]+", entry):
+                raise ValueError(f"{entry!r} is neither MIT nor owner/name=MIT")
+        return text
+
+    @pydantic.field_validator("fc_dataset")
+    @classmethod
+    def _has_images(cls, name: str | None, found: pydantic.ValidationInfo) -> str | None:
+        if name and not found.data.get("fc_registry"):
+            raise ValueError("is set; FC_REGISTRY has to say where its images go")
+        return name
+
+    @property
+    def licenses(self) -> set[str]:
+        """SPDX identifiers of licences whose patches are passed on."""
+        return {e for e in re.split(r"[\s,]+", self.fc_licenses) if e and "=" not in e} or {
+            *_LICENSES
+        }
+
+    @property
+    def told_licenses(self) -> dict[str, str]:
+        """Licences as the user tells them, by owner/name in lower case."""
+        entries = (e.split("=") for e in re.split(r"[\s,]+", self.fc_licenses) if "=" in e)
+        return {name.lower(): license for name, license in entries}
+
+    @property
+    def hub_token(self) -> str | None:
+        """Token for the Hugging Face Hub; None leaves it to the Hub's client."""
+        if self.hf_token is not None:
+            return self.hf_token.get_secret_value()
+        try:
+            path = self.hf_token_path
+            return path.expanduser().read_text("utf-8").strip() or None if path else None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"HF_TOKEN_PATH cannot be read: {one_line(error)}") from None
 
     @property
     def github_tokens(self) -> list[str]:

@@ -129,7 +129,7 @@ def test_a_fault_that_passes_leaves_no_trace(
     done = _run(fake, home, *_JANUARY)
     assert done.returncode == 0, done.stderr
     assert _numbers(home) == _wanted("2026-01")
-    assert _run(fake, home, "failures").stdout == ""
+    assert _run(fake, home, "failures", "--all", "--table").stdout == ""
 
 
 def test_a_repository_that_cannot_be_listed_fails_visibly_and_the_other_is_stored(
@@ -150,18 +150,24 @@ def test_a_repository_that_cannot_be_listed_fails_visibly_and_the_other_is_store
     done = _run(fake, home, *_JANUARY)
     assert done.returncode == 0, done.stderr
     assert _numbers(home) == _wanted("2026-01")
-    assert "pull_requests 2026-01 o/broken: " in _run(fake, home, "failures").stdout
+    assert (
+        "pull_requests 2026-01 o/broken: "
+        in _run(fake, home, "failures", "--all", "--table").stdout
+    )
     # Another outage, of the other repository now: what is stored of it stays.
     broken.clear()
     broken.add(f"repo:{_NAME}")
     done = _run(fake, home, *_JANUARY, "--resume")
     assert done.returncode == 0, done.stderr
     assert _numbers(home) == sorted([1, *_wanted("2026-01")])
-    assert f"pull_requests 2026-01 {_NAME}: " in _run(fake, home, "failures").stdout
+    assert (
+        f"pull_requests 2026-01 {_NAME}: "
+        in _run(fake, home, "failures", "--all", "--table").stdout
+    )
     broken.clear()
     assert _run(fake, home, *_JANUARY, "--resume").returncode == 0
     assert _numbers(home) == sorted([1, *_wanted("2026-01")])
-    assert _run(fake, home, "failures").stdout == ""
+    assert _run(fake, home, "failures", "--all", "--table").stdout == ""
 
 
 def test_odd_pull_requests_are_all_stored_each_once(fake: fake_github.GitHub, home: Path) -> None:
@@ -184,7 +190,7 @@ def test_odd_pull_requests_are_all_stored_each_once(fake: fake_github.GitHub, ho
     fake.rename(odd, "o/renamed")
     done = _run(fake, home, *_JANUARY)
     assert done.returncode == 0, done.stderr
-    assert _run(fake, home, "failures").stdout == ""
+    assert _run(fake, home, "failures", "--all", "--table").stdout == ""
     rows = {
         (row["repo"], row["issue_number"]): row for row in samples.tables(home)["pull_requests"]
     }
@@ -221,7 +227,7 @@ def test_a_vanished_repository_is_shown_and_keeps_what_there_was(
         done = _run(fake, home, *_JANUARY)
         assert done.returncode == 0, done.stderr
         assert _numbers(home) == _wanted("2026-01")
-        failures = _run(fake, home, "failures").stdout
+        failures = _run(fake, home, "failures", "--all", "--table").stdout
         for table in ("repositories", "pull_requests"):
             assert f"{table} 2026-01 {_NAME}: {_NAME} is not on GitHub" in failures
         assert "(gone, attempt" in failures
@@ -250,7 +256,10 @@ def test_an_outage_of_code_search_leaves_a_finished_month_alone(
     done = _run(fake, home, *_JANUARY)
     assert done.returncode == 0, done.stderr
     assert _numbers(home) == _wanted("2026-01")
-    assert "repositories 2026-01 code search: " in _run(fake, home, "failures").stdout
+    assert (
+        "repositories 2026-01 code search: "
+        in _run(fake, home, "failures", "--all", "--table").stdout
+    )
 
 
 def test_a_revoked_token_is_one_line_that_says_what_to_do(
@@ -326,7 +335,7 @@ def test_ctrl_c_ends_a_wait_for_a_limit_at_once(fake: fake_github.GitHub, home: 
 def test_the_token_is_nowhere(fake: fake_github.GitHub, home: Path) -> None:
     fake.fault(github_faults.status(502), times=999, when=lambda r: r.operation == "Count")
     done = _run(fake, home, *_JANUARY)
-    failures = _run(fake, home, "failures", "--traceback")
+    failures = _run(fake, home, "failures", "--all", "--table", "--traceback")
     said = done.stdout + done.stderr + failures.stdout
     assert "502" in said
     assert _TOKEN not in said

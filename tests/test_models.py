@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from fc_resources.ledger import Ledger
@@ -102,7 +103,15 @@ def test_a_month_is_judged_once_and_every_cent_is_known(bench: Bench) -> None:
     assert {row["classifier"] for row in verdicts.values()} == {"openai/gpt-4o-mini; judge/1"}
     assert len(bench.fake.requests) == 1 + _COUNT + _COUNT // 2
     assert bench.agrees()
-    assert "openai/gpt-4o-mini" in samples.fc_data(bench.home, "status").stdout
+    assert "openai/gpt-4o-mini" in samples.fc_data(bench.home, "usage").stdout
+    with dg.DagsterInstance.from_config(str(bench.home / "dagster")) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("pr_classifications"))
+        assert event is not None
+        assert event.asset_materialization is not None
+        told = event.asset_materialization.metadata
+    [judged] = [bill for bill in bench.ledger.bills() if bill.stage == "pr_classifications"]
+    assert told["tokens"].value == judged.usage.input_tokens + judged.usage.output_tokens
+    assert told["dollars"].value == pytest.approx(judged.usage.dollars)
     assert samples.files_with(_KEY, bench.home) == []
     before = len(bench.fake.requests)
     for again in ((), ("--resume",)):
@@ -118,13 +127,13 @@ def test_what_a_model_cannot_answer_stays_unjudged_and_is_asked_again(bench: Ben
     done = bench.run(*_JUDGE)
     assert done.returncode == 0, done.stderr
     assert bench.verdicts().keys() == {*range(1, _COUNT + 1)} - {3}
-    failures = samples.fc_data(bench.home, "failures").stdout
+    failures = samples.fc_data(bench.home, "failures", "--all", "--table").stdout
     assert "o/r#3: model openai/gpt-4o-mini answered 2 times: not what was asked for" in failures
     assert bench.agrees()
     assert bench.run(*_JUDGE, "--resume").returncode == 0
     assert bench.judged() == _COUNT + 2
     assert bench.verdicts()[3]["is_performance"]
-    assert samples.fc_data(bench.home, "failures").stdout == ""
+    assert samples.fc_data(bench.home, "failures", "--all", "--table").stdout == ""
 
 
 @pytest.mark.parametrize(

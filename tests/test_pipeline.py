@@ -1,6 +1,8 @@
 """The whole pipeline as its users run it: the demo, kills and concurrent runs on the sample."""
 
+import io
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,14 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from fc_assets import sample
+from fc_assets.formulacode import publication, records
 from fc_assets.tables import STAGES, TABLES
+from fc_resources.dataset_folder import DatasetFolder
 from fc_resources.ledger import Ledger
 from tests import samples
+from tests.fakes import hub
 
 _RANGE = ("--start-date", "2026-01-01", "--end-date", "2026-03-01")
 _MANIFEST = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
 #: What differs between two runs that did the same: times and what was printed meanwhile.
 _VOLATILE = ("seconds", "log", "benchmarks", "checks", "timings", "image", "resolved_at")
+_VOLATILE += ("published_at",)
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +48,35 @@ def test_the_demo_completes_all_stages_without_docker(undisturbed: Path) -> None
 
 def test_the_demo_publishes_what_the_warehouse_says(undisturbed: Path) -> None:
     stored = samples.tables(undisturbed)["formulacode"]
-    files = sorted((undisturbed / "published").glob("formulacode@*.parquet"))
-    assert [file.stem for file in files] == ["formulacode@2026-01", "formulacode@2026-02"]
-    rows = [row for file in files for row in pq.read_table(file).to_pylist()]
-    assert sorted(rows, key=repr) == stored
+    published = undisturbed / "published"
+    paths = sorted((published / "data").glob("*.parquet"))
+    assert [file.stem for file in paths] == ["2026-01", "2026-02"]
+    rows = [row for file in paths for row in pq.read_table(file).to_pylist()]
+    assert sorted(rows, key=repr) == [records.published(row) for row in stored]
     assert {row["image_name"] for row in rows} == {None}
-    readme = (undisturbed / "published" / "README.md").read_text()
-    assert f"| 2026-01 | {sum(r['partition_month'].month == 1 for r in rows)} |" in readme
+    state = publication.look(DatasetFolder(published))
+    assert list(state.manifest.versions) == ["formulacode@2026-01", "formulacode@2026-02"]
+    for row in stored:
+        month = state.manifest.months[f"{row['partition_month']:%Y-%m}"]
+        assert row["published_at"] == month.published_at
+
+
+def test_a_withdrawn_record_is_published_by_no_later_run(tmp_path: Path, undisturbed: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(undisturbed, home)
+    dataset = DatasetFolder(home / "published")
+    before = publication.look(dataset)
+    task, *others = before.manifest.months["2026-01"].records
+    done = samples.fc_data(home, "unpublish", task, "--reason", "it leaks")
+    assert done.returncode == 0, done.stderr
+    assert task not in {row["task_id"] for row in samples.tables(home)["formulacode"]}
+    done = samples.fc_data(home, "publish", "--month", "2026-01", "--force")
+    assert done.returncode == 0, done.stderr
+    state = publication.look(dataset)
+    assert list(state.manifest.months["2026-01"].records) == others
+    assert list(state.manifest.versions) == [*before.manifest.versions, "formulacode@2026-01.1"]
+    stored = {row["task_id"] for row in samples.tables(home)["formulacode"]}
+    assert stored == {*others, *before.manifest.months["2026-02"].records}
 
 
 def test_verified_times_are_real(undisturbed: Path) -> None:
@@ -123,15 +151,22 @@ def test_two_runs_of_the_same_months_at_once_converge(tmp_path: Path, undisturbe
 
 
 @pytest.mark.docker
-def test_with_docker_containers_are_built_verified_and_pushed(
+def test_with_docker_containers_are_built_verified_pushed_and_published(
     tmp_path: Path, registry: str
 ) -> None:
     docker = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")}
     if "FC_PYTHON_VERSIONS" in os.environ:
         docker["FC_PYTHON_VERSIONS"] = os.environ["FC_PYTHON_VERSIONS"]
     home = samples.home_with_sample(tmp_path / "home")
-    done = samples.fc_data(home, *_RANGE, FC_REGISTRY=f"{registry}/fc", **docker)
-    assert done.returncode == 0, done.stderr
+    targets = {"FC_REGISTRY": f"{registry}/fc", "FC_DATASET": "o/data", "HF_TOKEN": hub.TOKEN}
+    targets |= {"HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "hf")}
+    with hub.FakeHub() as fake:
+        targets["HF_ENDPOINT"] = fake.url
+        done = samples.fc_data(home, *_RANGE, **targets, **docker)
+        assert done.returncode == 0, done.stderr
+    assert samples.files_with(hub.TOKEN, home) == []
+    assert list(fake.repositories["o/data"].tags) == ["formulacode@2026-01", "formulacode@2026-02"]
+    published = fake.repositories["o/data"].commits[-1].files
     tables = samples.tables(home)
     containers = tables["candidate_containers"]
     assert len(containers) == len(tables["candidate_prs"]) >= 8
@@ -144,3 +179,6 @@ def test_with_docker_containers_are_built_verified_and_pushed(
         name, digest = record["image_name"].partition("/")[2].split(":")[0], record["image_digest"]
         manifest = httpx.get(f"http://{registry}/v2/{name}/manifests/{digest}", headers=_MANIFEST)
         assert manifest.status_code == 200
+        file = published[f"data/{record['partition_month']:%Y-%m}.parquet"]
+        row = {name: record[name] for name in ("task_id", "image_name", "image_digest")}
+        assert row in pq.read_table(io.BytesIO(file.content), columns=list(row)).to_pylist()

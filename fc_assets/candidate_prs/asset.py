@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from fc_assets import materialize, months, plan, work
+from fc_assets import fingerprint, materialize, months, plan, work
 from fc_assets.candidate_prs import candidates, issues, rules, statement
 from fc_assets.candidate_prs.sides import Extractor
 from fc_assets.options import Options
@@ -33,6 +33,8 @@ _TEXT = [
 
 @dg.asset(
     partitions_def=materialize.MONTHS,
+    pool="llm",
+    code_version=fingerprint.of("candidate_prs").version,
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={
         "pr_classifications": dg.AssetIn(metadata={"columns": _CLASSIFIED}),
@@ -57,17 +59,14 @@ def candidate_prs(
     wanted = materialize.wanted(context)
     extractor = extractor_of(llm, fresh=options.force)
     offline = issues.offline(options.source(settings))
-    origins = {
-        "issues": work.digest([offline[key] for key in sorted(offline)]),
-        "github": plan.parameters(CANDIDATE_PRS.stage, options, settings)["github"],
-    }
+    anew = materialize.anew(context, runner, options, CANDIDATE_PRS, settings)
     found = candidates.items(
         months.split(pr_classifications, wanted),
         months.split(pull_requests, wanted),
         lambda rows, pulls, stored: issues.find(rows, offline, github, pulls, stored),
-        functools.partial(known, runner, force=options.force),
+        lambda month: known(runner, month, force=month in anew),
         extractor.name,
-        origins,
+        origins(offline, options, settings),
     )
     outcome = materialize.run(
         context,
@@ -79,6 +78,14 @@ def candidate_prs(
         settings=settings,
     )
     return outcome.rows[CANDIDATE_PRS.name]
+
+
+def origins(offline: issues.Issues, options: Options, settings: Settings) -> dict[str, str]:
+    """Where issues come from, and what the offline source has of them."""
+    return {
+        "issues": work.digest([offline[key] for key in sorted(offline)]),
+        "github": plan.parameters(CANDIDATE_PRS.stage, options, settings)["github"],
+    }
 
 
 def extractor_of(llm: Llm, *, fresh: bool = False) -> Extractor:

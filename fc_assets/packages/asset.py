@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from fc_assets import materialize, months, work
+from fc_assets import fingerprint, materialize, months, work
 from fc_assets.options import Options
 from fc_assets.packages import RESOLVER
 from fc_assets.packages.built import builder
@@ -24,6 +24,8 @@ _COLUMNS = ["partition_month", "owner", "repo", "merge_commit_sha", "is_performa
 
 @dg.asset(
     partitions_def=materialize.MONTHS,
+    pool="docker",
+    code_version=fingerprint.of("packages").version,
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={"pr_classifications": dg.AssetIn(metadata={"columns": _COLUMNS})},
     group_name="environments",

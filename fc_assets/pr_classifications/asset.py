@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from fc_assets import materialize, months, work
+from fc_assets import fingerprint, materialize, months, work
 from fc_assets.options import Options
 from fc_assets.pr_classifications import classifier, rules
 from fc_assets.pull_requests import prefilter
@@ -36,6 +36,8 @@ _COLUMNS = [
 
 @dg.asset(
     partitions_def=materialize.MONTHS,
+    pool="llm",
+    code_version=fingerprint.of("pr_classifications").version,
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={"pull_requests": dg.AssetIn(metadata={"columns": _COLUMNS})},
     group_name="judgement",

@@ -5,7 +5,7 @@ import functools
 import dagster as dg
 import pyarrow as pa
 
-from fc_assets import materialize, months, work
+from fc_assets import fingerprint, materialize, months, work
 from fc_assets.options import Options
 from fc_assets.pull_requests import listing
 from fc_assets.pull_requests.describe import describe
@@ -22,6 +22,8 @@ _TOGETHER, _BATCHES = 50, 2
 
 @dg.asset(
     partitions_def=materialize.MONTHS,
+    pool="github",
+    code_version=fingerprint.of("pull_requests").version,
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={
         "repositories": dg.AssetIn(

@@ -1,10 +1,8 @@
 """The `repositories` asset: repositories with ASV benchmarks, as they were in a month."""
 
-import functools
-
 import dagster as dg
 
-from fc_assets import materialize, work
+from fc_assets import fingerprint, materialize, work
 from fc_assets.options import Options
 from fc_assets.repositories import discovery
 from fc_assets.repositories.describe import describe
@@ -16,6 +14,8 @@ from fc_resources.warehouse import Rows
 
 @dg.asset(
     partitions_def=materialize.MONTHS,
+    pool="github",
+    code_version=fingerprint.of("repositories").version,
     backfill_policy=dg.BackfillPolicy.single_run(),
     group_name="discovery",
     owners=[materialize.OWNER],
@@ -37,6 +37,14 @@ def repositories(
         materialize.wanted(context),
         options.min_stars,
     )
-    do = functools.partial(describe, min_stars=options.min_stars, decide_anew=options.force)
-    outcome = materialize.run(context, runner, options, REPOSITORIES, found, do, settings=settings)
+    anew = materialize.anew(context, runner, options, REPOSITORIES, settings)
+    outcome = materialize.run(
+        context,
+        runner,
+        options,
+        REPOSITORIES,
+        found,
+        lambda repository: describe(repository, options.min_stars, repository.month in anew),
+        settings=settings,
+    )
     return outcome.rows[REPOSITORIES.name]

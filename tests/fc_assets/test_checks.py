@@ -2,12 +2,17 @@ import datetime
 from collections.abc import Mapping
 from pathlib import Path
 
+import dagster as dg
 import pyarrow as pa
 import pytest
 
 from fc_assets import checks
-from fc_assets.tables import Column, Table
+from fc_assets.definitions import build_defs, build_resources
+from fc_assets.tables import FORMULACODE, Column, Table
+from fc_resources.ledger import Failure, Ledger, Progress
+from fc_resources.settings import Settings
 from fc_resources.warehouse import Rows, Warehouse
+from tests.fc_assets.homes import WrittenHome
 
 _JANUARY, _FEBRUARY = datetime.date(2026, 1, 1), datetime.date(2026, 2, 1)
 _COLUMNS = (
@@ -64,3 +69,37 @@ def test_other_months_do_not_matter(warehouse: Warehouse) -> None:
     _write(warehouse, _CHILD, [{**_GOOD, "text": None}])
     _write(warehouse, _CHILD, [{**_GOOD, "owner": "b", "merged_at": _FEBRUARY}], _FEBRUARY)
     assert not any(checks.violations(_CHILD, [_FEBRUARY], warehouse).values())
+
+
+def test_months_that_failed_or_are_outdated_are_listed_whatever_they_cost(tmp_path: Path) -> None:
+    home = WrittenHome(tmp_path / "home")
+    assert checks.outdated(home.situation(min_stars=7)) == {}
+    [cheap] = home.made_by_old_code("packages")
+    [costly] = home.made_by_old_code("formulacode")
+    home.change("candidate_prs", failed=1)
+    home.change("repositories", version="repositories 2")
+    home.change("pull_requests", state="running")
+    assert checks.outdated(home.situation(min_stars=7)) == {
+        "packages 2026-01": f"changed code: {cheap}",
+        "candidate_prs 2026-01": "1 items to try again",
+        "formulacode 2026-01": f"new input: repositories; outdated: {costly}",
+    }
+
+
+def test_the_check_warns_and_opens_no_warehouse(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"fc_home": tmp_path / "home"})
+    key = dg.AssetCheckKey(dg.AssetKey(FORMULACODE.name), "up_to_date")
+    job = build_defs(build_resources(settings)).resolve_job_def("__ASSET_JOB")
+    only = job.get_subset(asset_selection=set(), asset_check_selection={key})
+    [before] = only.execute_in_process().get_asset_check_evaluations()
+    assert before.passed
+    ledger, month = Ledger(settings.ledger), datetime.date(2026, 1, 1)
+    progress = Progress("failed", "run", 2, 1, 0, 1, 0, 1.0, {})
+    failures = {"packages": [Failure("o/r@a", "permanent", "no", "")]}
+    ledger.record(month, {}, failures, {"packages": progress})
+    result = only.execute_in_process()
+    [after] = result.get_asset_check_evaluations()
+    assert result.success
+    assert (after.passed, after.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "packages 2026-01 | failed, 1 of 2 items left" in str(after.metadata["outdated"].value)
+    assert not settings.warehouse.exists()

@@ -242,7 +242,7 @@ def test_a_pull_request_whose_commit_is_gone_is_kept_and_says_so(tmp_path: Path)
     assert rows.keys() == {*january, 999}
     assert {number for number, row in rows.items() if row["diff_source"] == "gone"} == {999}
     assert not rows[999]["passes_prefilter"]
-    assert samples.fc_data(home, "failures").stdout == ""
+    assert samples.fc_data(home, "failures", "--all", "--table").stdout == ""
 
 
 def _is_january(text: str) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from fc_assets import months, plan
 from fc_assets.options import Options
+from fc_assets.why import Situation
 from fc_resources.errors import UsageError
 from fc_resources.ledger import Progress
 from fc_resources.settings import Settings
@@ -36,9 +37,10 @@ def test_a_month_listed_before_its_end_is_listed_again(stage: int) -> None:
         ("repositories", JANUARY): _written(early),
         (names[stage], JANUARY): _written(early if stage == 2 else {**early, "repositories": ""}),
     }
-    reason = plan.left(stage, JANUARY, states, given)
-    assert reason is not None
-    assert "merged_until" in reason
+    reasons = Situation(_settings(), Options(), states).verdict(stage, JANUARY).reasons
+    assert [r.text for r in reasons if r.kind == "changed parameter"] == [
+        "changed: merged_until 2026-01-20 → none"
+    ]
 
 
 @pytest.mark.parametrize("stage", [1, 2])

@@ -8,7 +8,7 @@ import pytest
 
 from fc_assets import materialize, plan
 from fc_assets.definitions import build_defs
-from fc_assets.tables import PACKAGES, REPOSITORIES, STAGES, TABLES
+from fc_assets.tables import FORMULACODE, PACKAGES, REPOSITORIES, STAGES, TABLES
 from fc_resources.errors import PermanentError
 
 _ROW = {
@@ -67,3 +67,34 @@ def test_key_columns_are_never_null_in_the_schema_people_see() -> None:
     columns = {c.name: c for c in schema.columns}
     assert not columns["sha"].constraints.nullable
     assert columns["python_version"].constraints.nullable
+
+
+def test_lineage_names_columns_that_exist_of_tables_that_are_read() -> None:
+    tables = {table.name: table for table in TABLES}
+    for table in TABLES:
+        assert set(table.lineage) <= set(table.schema.names), table.name
+        for column, sources in table.lineage.items():
+            assert sources, column
+            for other, theirs in sources:
+                assert theirs in tables[other].schema.names, (table.name, column)
+                assert tables[other] in plan.READS[table.stage], (table.name, column)
+
+
+def test_of_a_record_only_what_publishing_adds_comes_from_nowhere() -> None:
+    outside = set(FORMULACODE.schema.names) - set(FORMULACODE.lineage)
+    assert outside == {"pipeline", "published_at"}
+
+
+def test_people_and_programs_are_told_where_a_column_comes_from() -> None:
+    schema = materialize.metadata(PACKAGES)["dagster/column_schema"]
+    [sha] = [column for column in schema.columns if column.name == "sha"]
+    assert sha.description == "The merge commit. From `pr_classifications.merge_commit_sha`."
+    [found] = materialize.lineage(PACKAGES).deps_by_column["sha"]
+    assert found == dg.TableColumnDep(dg.AssetKey("pr_classifications"), "merge_commit_sha")
+
+
+def test_a_chart_counts_a_column_that_exists() -> None:
+    charts = {table.name: table.chart for table in TABLES if table.chart}
+    assert len(charts) >= 5
+    for table in TABLES:
+        assert table.chart is None or table.chart in table.schema.names

@@ -19,6 +19,7 @@ from sqlalchemy import exc
 
 from fc_resources.errors import TransientError, UsageError
 from fc_resources.ledger import Failure, Ledger, Progress, Result
+from fc_resources.ledger_waiting import Neighbor
 
 JAN, FEB = datetime.date(2026, 1, 1), datetime.date(2026, 2, 1)
 _PROCESSES = multiprocessing.get_context("forkserver")
@@ -253,6 +254,32 @@ def test_a_newer_format_is_refused(url: str) -> None:
     con.close()
     with pytest.raises(UsageError, match="has format 99"):
         Ledger(url).check()
+
+
+def test_an_older_format_is_brought_up_to_date(url: str) -> None:
+    Ledger(url).check()
+    with sqlite3.connect(_file(url)) as con:
+        con.execute("DROP TABLE pauses")
+        con.execute("CREATE TABLE pauses (name VARCHAR(128) PRIMARY KEY, until FLOAT, reason TEXT)")
+        con.execute("INSERT INTO pauses VALUES ('model x', ?, '429')", (time.time() + 600,))
+        con.execute("UPDATE format SET version = 1")
+    con.close()
+    assert Ledger(url).pauses()["model x"].reason == "429"
+    Ledger(url).pause("model y", time.time() + 600, "429")
+    assert set(Ledger(url).pauses()) == {"model x", "model y"}
+
+
+def test_what_was_asked_for_is_asked_for_once(ledger: Ledger) -> None:
+    first, second = (Neighbor(JAN, f"o/r#{n}", "recipe", "o/r#9") for n in (1, 2))
+    assert ledger.ask_for([first, second, first]) == [first, second]
+    assert ledger.neighbors(JAN) == ledger.neighbors() == [first, second]
+    assert ledger.neighbors(FEB) == []
+    ledger.settle([first])
+    # The same scripts, whoever they worked for.
+    assert ledger.ask_for([Neighbor(JAN, "o/r#1", "recipe", "o/r#8")]) == []
+    assert ledger.neighbors() == [second]
+    other = Neighbor(JAN, "o/r#1", "another recipe", "o/r#8")
+    assert ledger.ask_for([other]) == [other]
 
 
 def test_a_ledger_another_program_keeps_locked_is_transient(url: str) -> None:

@@ -144,3 +144,48 @@ def test_what_a_build_may_use_is_part_of_what_its_outcome_depends_on(
     before = settings.load().verification
     monkeypatch.setenv("FC_DISK", "10g")
     assert settings.load().verification != before
+
+
+def test_the_hub_gets_no_records_without_a_place_for_their_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FC_DATASET", "o/data")
+    with pytest.raises(UsageError, match="FC_DATASET: is set; FC_REGISTRY has to say"):
+        settings.load()
+    monkeypatch.setenv("FC_REGISTRY", "ghcr.io/o")
+    assert settings.load().fc_dataset == "o/data"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("FC_REGISTRY", "https://ghcr.io/o"),
+        ("FC_REGISTRY", "ghcr.io/O"),
+        ("FC_REGISTRY", "user:secret@ghcr.io/o"),
+        ("FC_LICENSES", "MIT, numpy=BSD-3-Clause"),
+        ("HF_ENDPOINT", "https://user:secret@example.org"),
+        ("HF_TOKEN", "hf_schl\u00fcssel"),
+    ],
+)
+def test_what_cannot_be_published_to_is_refused(
+    name: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(UsageError, match=name) as caught:
+        settings.load()
+    assert "secret" not in str(caught.value)
+
+
+def test_the_hubs_token_is_given_or_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert settings.load().hub_token is None
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
+    with pytest.raises(UsageError, match="HF_TOKEN_PATH cannot be read"):
+        _ = settings.load().hub_token
+    (tmp_path / "token").write_text("hf_from_a_file\n")
+    assert settings.load().hub_token == "hf_from_a_file"
+    monkeypatch.setenv("HF_TOKEN", "hf_given")
+    found = settings.load()
+    assert found.hub_token == "hf_given"
+    assert "hf_given" not in repr(found)
