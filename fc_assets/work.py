@@ -21,7 +21,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import pyarrow as pa
 
@@ -56,6 +56,7 @@ class Item(Generic[V]):
 
     A `weak` item comes from a source that knows less than another: any answer there is stays.
     Any answer under a digest in `as_good` is good enough, and rows are under one in `settled`.
+    One to do `again` is computed although there is an answer, even if it was in this run.
     """
 
     key: str
@@ -64,6 +65,22 @@ class Item(Generic[V]):
     weak: bool = False
     settled: Collection[str] = ()
     as_good: Collection[str] = ()
+    again: bool = False
+
+
+@runtime_checkable
+class Queue(Protocol[V]):
+    """Items of which more come up when others end.
+
+    To iterate takes what is due now; its length is how many different items were due so far.
+    `ended` is called when an answer is durable, and with None for what has no new one.
+    """
+
+    def __iter__(self) -> "Iterator[Item[V]]": ...
+
+    def __len__(self) -> int: ...
+
+    def ended(self, key: str, answer: "Answer | None") -> None: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,13 +109,15 @@ class Answer:
     """What came out of an item: rows of the main table (none is an answer too) and of others.
 
     `unknown` says what could not be found out although there are rows: they are stored, and the
-    item is tried again next time. `note` says why there are none.
+    item is tried again next time, best not before `until` (epoch seconds). `note` says why there
+    are none.
     """
 
     rows: Sequence[Mapping[str, Any]]
     also: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
     unknown: str | None = None
     note: str | None = None
+    until: float | None = None
 
 
 @dataclasses.dataclass
@@ -138,6 +157,12 @@ def key_of(row: Mapping[str, Any]) -> str:
     if row.get("issue_number") is not None:
         return f"{name}#{row['issue_number']}"
     return f"{name}@{row['sha']}" if row.get("sha") is not None else name
+
+
+def answers(item: Item[Any], known: Result) -> bool:
+    """Whether what is known of an item is its answer: whole, and of what it rests on today."""
+    good = {item.digest, *item.as_good, *(item.settled if known.row_count else ())}
+    return known.digest in good and not known.unknown
 
 
 class Work:
@@ -287,10 +312,14 @@ class _MonthRun:
         self._mutex = threading.Lock()
         #: Why no further item is begun.
         self._ended: StopError | None = None
+        #: When the last of the limits that were met is over, and what was said of it.
+        self._limit: tuple[float, str] | None = None
+        #: Counters that each item is in; one that is done again moves.
+        self._counted_in: dict[str, list[str]] = {}
 
     def finish(
         self,
-        items: Iterable[Item[V] | Unlisted],
+        items: Iterable[Item[V] | Unlisted] | Queue[V],
         do: Batches[V],
         concurrency: int,
         force: bool,
@@ -299,6 +328,7 @@ class _MonthRun:
         self._before = self._usable()
         self._current: dict[str, str] = {}
         self._kept: set[str] = set()
+        self._queue = items if isinstance(items, Queue) else None
         #: A listing tells how many there are only at its end.
         self._counted = isinstance(items, Collection)
         total = len({item.key for item in items}) if isinstance(items, Collection) else 0
@@ -306,12 +336,15 @@ class _MonthRun:
         self._attempts = self._ledger.attempts(self._main.name, self._month)
         self._save({}, [], "running")
         try:
-            self._pool(self._pending(items, force), do, concurrency)
+            self._pool(functools.partial(self._pending, items, force), do, concurrency)
         except InterruptedRunError:
             interrupts.STOP.set()
-        except BaseException:
+        except BaseException as error:
+            self._note_limit(error)
             self._save({}, [], "failed")
+            self._put_off()
             raise
+        self._put_off()
         if interrupts.STOP.is_set() or self._ended:
             self._save({}, [], "interrupted")
         if self._ended:
@@ -338,7 +371,7 @@ class _MonthRun:
     def _pending(self, items: Iterable[Item[V] | Unlisted], force: bool) -> Iterator[Item[V]]:
         """Items to compute; counts those that need not be, records what could not be listed."""
         for item in items:
-            if item.key in self._current:
+            if item.key in self._current and not (isinstance(item, Item) and item.again):
                 continue
             with self._mutex:
                 if isinstance(item, Unlisted):
@@ -350,17 +383,36 @@ class _MonthRun:
                 known = self._before.get(item.key)
                 if known and item.weak:
                     self._kept.add(item.key)
-                digest = item.digest
-                if known and not force:
-                    enough = item.settled if known.row_count else ()
-                    if known.digest in {*enough, *item.as_good}:
-                        digest = known.digest
+                answered = known is not None and answers(item, known) and not force
+                # What is done again is no other item for it.
+                digest = known.digest if known and answered else item.digest
                 self._current[item.key] = digest
-                same = known is not None and known.digest == digest and not known.unknown
-                if known and (item.weak or (same and not force)):
-                    self._counters.skipped += 1
+                if known and (item.weak or (answered and not item.again)):
+                    self._count(item.key, "skipped")
+                    if self._queue is not None:
+                        self._queue.ended(item.key, None)
                     continue
-            yield item
+            yield dataclasses.replace(item, digest=digest)
+
+    def _count(self, key: str, *names: str) -> None:
+        """Put an item into these counters, and out of those it was in."""
+        for step, counted in ((-1, self._counted_in.get(key, ())), (1, names)):
+            for name in counted:
+                setattr(self._counters, name, getattr(self._counters, name) + step)
+        if self._queue is not None:
+            self._counted_in[key] = [*names]
+
+    def _note_limit(self, ended: BaseException | Answer) -> None:
+        until = getattr(ended, "until", None)
+        if until is not None and (self._limit is None or until > self._limit[0]):
+            why = ended.unknown or "" if isinstance(ended, Answer) else one_line(ended, 1000)
+            self._limit = until, why
+
+    def _put_off(self) -> None:
+        """Note that a limit left something to do, or that none did."""
+        c = self._counters
+        progressed = c.done > c.unknown
+        self._ledger.put_off(self._main.name, self._month, self._limit, progressed)
 
     def _not_listed(self, found: Unlisted) -> Failure:
         if found.gone and any(_GROUP.sub("", key) == found.key for key in self._before):
@@ -404,7 +456,9 @@ class _MonthRun:
         reader = self._work.warehouse.read(table.name, [self._month], [PARTITION, *columns])
         return {key_of(row) for batch in reader for row in batch.to_pylist()}
 
-    def _pool(self, pending: Iterator[Item[V]], do: Batches[V], concurrency: int) -> None:
+    def _pool(
+        self, list_items: Callable[[], Iterator[Item[V]]], do: Batches[V], concurrency: int
+    ) -> None:
         """Keep `concurrency` batches running; record what ended at least every 50 ms.
 
         Listing may wait for the world, so it is a thread's work too, and nothing waits for it.
@@ -412,7 +466,7 @@ class _MonthRun:
         ended: list[_Done[V]] = []
         running: dict[concurrent.futures.Future[_Ended], Sequence[Item[V]]] = {}
         listing: concurrent.futures.Future[list[Item[V]]] | None = None
-        exhausted, flushed = False, time.monotonic()
+        exhausted, flushed, pending = False, time.monotonic(), list_items()
         with (
             concurrent.futures.ThreadPoolExecutor(concurrency) as pool,
             concurrent.futures.ThreadPoolExecutor(1) as lister,
@@ -423,6 +477,12 @@ class _MonthRun:
                     if listing is None and not exhausted and len(running) < 2 * concurrency:
                         listing = lister.submit(list, itertools.islice(pending, do.size))
                     waiting = [*running, *([listing] if listing else [])]
+                    if ended and (not waiting or time.monotonic() - flushed > _FLUSH_S):
+                        self._flush(ended)
+                        ended, flushed = [], time.monotonic()
+                        if self._queue is not None:
+                            exhausted, pending = False, list_items()
+                        continue
                     if not waiting:
                         break
                     done, _ = concurrent.futures.wait(
@@ -437,9 +497,6 @@ class _MonthRun:
                     for future in done & running.keys():
                         ended.append((running.pop(future), future))
                         self._ended = self._ended or _end_in(future)
-                    if ended and time.monotonic() - flushed > _FLUSH_S:
-                        self._flush(ended)
-                        ended, flushed = [], time.monotonic()
             finally:
                 # What ran while the listing failed has an answer too.
                 concurrent.futures.wait(running)
@@ -455,7 +512,7 @@ class _MonthRun:
 
     def _record(self, ended: "Sequence[_Done[V]]") -> None:
         results: dict[str, list[Result]] = {table.name: [] for table in self._tables}
-        failures = []
+        failures, answers = [], []
         outcomes = [
             (item, *outcome)
             for items, future in ended
@@ -463,6 +520,7 @@ class _MonthRun:
             if outcome is not None
         ]
         for item, answer, seconds in outcomes:
+            self._note_limit(answer)
             if isinstance(answer, StopError):  # of the item nothing is known
                 continue
             kept = self._keeps_answer(item.key, answer)
@@ -476,17 +534,23 @@ class _MonthRun:
                 else:
                     for table, result in encoded.items():
                         results[table].append(result)
-                    self._counters.done += 1
+                    self._count(item.key, "done", *(["unknown"] if answer.unknown else []))
                     if answer.unknown:
-                        self._counters.unknown += 1
                         failures.append(self._failure(item.key, TransientError(answer.unknown)))
+                    answers.append((item.key, None if kept else answer, encoded))
             if not isinstance(answer, Answer):
                 failures.append(self._failed(item.key, answer))
+                answers.append((item.key, None, {}))
         self._save(results, failures, "running")
+        if self._queue is not None:
+            for key, answer, known in answers:
+                if self._main.name in known:
+                    self._before[key] = dataclasses.replace(known[self._main.name], payload=b"")
+                self._queue.ended(key, answer)
 
     def _failed(self, key: str, error: Exception) -> Failure:
         """Count it, too."""
-        self._counters.failed += 1
+        self._count(key, "failed")
         self._counters.example = self._counters.example or f"{key}: {one_line(error)}"
         return self._failure(key, error)
 
@@ -523,6 +587,8 @@ class _MonthRun:
         self, results: Mapping[str, Sequence[Result]], failures: Sequence[Failure], state: str
     ) -> None:
         c = self._counters
+        if self._queue is not None:
+            c.total = len(self._queue)
         c.seconds = time.monotonic() - self._started
         progress = Progress(
             state,

@@ -14,7 +14,14 @@ Nothing is matched by message text later: who understands an error raises the ri
 
 
 class FcError(Exception):
-    """Base of all errors of this project; its text is one line for a person to act on."""
+    """Base of all errors of this project; its text is one line for a person to act on.
+
+    `until` (epoch seconds) is when a limit that caused it is over, if that is known.
+    """
+
+    def __init__(self, *arguments: object, until: float | None = None) -> None:
+        super().__init__(*arguments)
+        self.until = until
 
 
 class UsageError(FcError):

@@ -5,6 +5,7 @@ each agent is run is in `fc_resources.coding_agents`.
 """
 
 import datetime
+import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,11 +29,17 @@ EDITABLE = ("docker_build_env.sh", "docker_build_pkg.sh", "docker_build_run.sh")
 _NO_TRY = ("rate_limited", "refused", "unreachable", "tampered", "stopped")
 #: Of different scripts in a session: each is a build and a row.
 _VERIFICATIONS = 20
+#: So long at most are those who waited for the same limit apart.
+_JITTER_S = 2.0
 _NOTHING = "The pipeline cannot check anything now; stop here."
 
 
 class AgentUnavailableError(TransientError):
     """The agent has met its limit, or its key is refused: what it could do is not known."""
+
+
+class AgentLimitedError(AgentUnavailableError):
+    """The agent has met its limit, which is over at `until`."""
 
 
 class Coder:
@@ -47,9 +54,12 @@ class Coder:
         timeout_s: float,
         max_tokens: int,
         pause_s: float,
+        max_wait_s: float,
+        max_retries: int,
     ) -> None:
         self._agent, self._ledger, self._folder = agent, ledger, folder
         self._timeout_s, self._max_tokens, self._pause_s = timeout_s, max_tokens, pause_s
+        self._max_wait_s, self._max_retries = max_wait_s, max_retries
         self._pause = f"agent {agent.name}"
         self._refused: str | None = None
 
@@ -65,14 +75,27 @@ class Coder:
             timeout_s=settings.fc_agent_timeout_s,
             max_tokens=settings.fc_agent_max_tokens,
             pause_s=settings.datasmith_rl_default_pause_s,
+            max_wait_s=settings.fc_agent_max_wait_s,
+            max_retries=settings.datasmith_rl_max_retries,
         )
 
     def session(self, search: Search) -> Tried | None:
         """Have the agent try; what passed, or None. The last attempt tells what it took.
 
-        Raises `AgentUnavailableError` while it may not be asked.
+        A limit is no try: a short one is waited for, and met again it is, as often as that is
+        worth while. Raises `AgentUnavailableError` when it may not be asked for longer.
         """
-        self._check()
+        retries = 0
+        while True:
+            self._wait()
+            try:
+                return self._session(search)
+            except AgentLimitedError:
+                if retries == self._max_retries:
+                    raise
+                retries += 1
+
+    def _session(self, search: Search) -> Tried | None:
         host = _Host(search, self._agent.name)
         before = len(search.attempts)
         task = Task(
@@ -101,7 +124,7 @@ class Coder:
         if host.error is not None:
             raise host.error
         if unavailable is not None:
-            raise AgentUnavailableError(unavailable)
+            raise unavailable
         if ended.ended == "stopped":
             raise InterruptedRunError(f"{self._agent.name} was stopped")
         return None
@@ -120,19 +143,25 @@ class Coder:
             rate_limit_reset_at=reset and datetime.datetime.fromtimestamp(reset, datetime.UTC),
         )
 
-    def _check(self) -> None:
-        """Raise if the agent may not be asked."""
+    def _wait(self) -> None:
+        """Wait for limits, whoever met them, and not all at once; raise for one that lasts."""
         if self._refused is not None:
             raise AgentUnavailableError(self._refused)
-        pause = self._ledger.pauses().get(self._pause)
-        if pause is not None:
-            raise AgentUnavailableError(self._limited(pause.until, pause.reason))
+        while pause := self._ledger.pauses().get(self._pause):
+            left = pause.until - time.time()
+            if left > self._max_wait_s:
+                raise self._limited(pause.until, pause.reason)
+            if interrupts.STOP.wait(max(0.0, left) + random.uniform(0, _JITTER_S)):
+                raise InterruptedRunError("stopped while waiting for an agent's limit to end")
 
-    def _limited(self, until: float, reason: str) -> str:
+    def _limited(self, until: float, reason: str) -> AgentLimitedError:
         at = datetime.datetime.fromtimestamp(until, datetime.UTC)
-        return f"{self._agent.name} is at its limit until {at:%Y-%m-%d %H:%M} UTC: {reason}"
+        return AgentLimitedError(
+            f"{self._agent.name} is at its limit until {at:%Y-%m-%d %H:%M} UTC: {reason}",
+            until=until,
+        )
 
-    def _unavailable(self, ended: Session) -> str | None:
+    def _unavailable(self, ended: Session) -> AgentUnavailableError | None:
         """Why nothing is known of what the agent could do: its end is the provider's affair.
 
         A limit holds for everybody until it is over, a refused key for the rest of the run.
@@ -145,9 +174,11 @@ class Coder:
             return self._limited(until, ended.message)
         if ended.ended == "refused":
             self._refused = f"{self._agent.name} cannot be asked: {ended.message}"
-            return self._refused
+            return AgentUnavailableError(self._refused)
         if ended.ended == "unreachable":
-            return f"{self._agent.name} does not reach its model: {ended.message}"
+            return AgentUnavailableError(
+                f"{self._agent.name} does not reach its model: {ended.message}"
+            )
         return None
 
 

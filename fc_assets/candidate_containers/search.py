@@ -1,7 +1,8 @@
 """What was tried for one candidate so far: each context once, each attempt a row."""
 
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from fc_assets import interrupts
 from fc_assets.candidate_containers.stock import Candidate, Context
@@ -9,12 +10,22 @@ from fc_assets.candidate_containers.trial import Tools, Trial, Tried
 from fc_resources.errors import InterruptedRunError
 
 
-class Search:
-    """The attempts at one candidate; `attempts` are rows of `error_logs`."""
+@dataclasses.dataclass(frozen=True)
+class Earlier:
+    """Attempts in vain, rows of `error_logs`, and what is left besides what neighbours found."""
 
-    def __init__(self, candidate: Candidate, tools: Tools) -> None:
+    attempts: Sequence[Mapping[str, Any]]
+    left: Literal["all", "agent", "nothing"]
+
+
+class Search:
+    """The attempts at one candidate; `attempts` are rows of `error_logs`, earlier ones first."""
+
+    def __init__(self, candidate: Candidate, tools: Tools, earlier: Earlier | None = None) -> None:
         self.candidate, self._tools = candidate, tools
-        self.attempts: list[dict[str, Any]] = []
+        before = earlier.attempts if earlier else ()
+        self.attempts: list[dict[str, Any]] = [dict(attempt) for attempt in before]
+        self._before = {_key(_context(attempt)) for attempt in self.attempts}
         self._trial: Trial | None = None
         self._tried: dict[tuple[tuple[str, str], ...], Tried] = {}
 
@@ -29,16 +40,16 @@ class Search:
         return self._tools.builder.sandbox == "docker"
 
     def has(self, context: Context) -> bool:
-        return _key(context) in self._tried
+        """Whether it was tried, in this run or before."""
+        return _key(context) in self._tried or _key(context) in self._before
 
     def latest(self) -> Context:
         """The context that was tried last, to go on from."""
-        last = self.attempts[-1]
-        return Context({s["name"]: s["content"] for s in last["scripts"]}, last["origin"])
+        return _context(self.attempts[-1])
 
     def run(self, step: str, context: Context, about: str | None) -> Tried:
-        """Try a context and log it; one that was tried already has the outcome it had."""
-        if self.has(context):
+        """Try a context and log it; one that was tried in this run has the outcome it had."""
+        if _key(context) in self._tried:
             return self._tried[_key(context)]
         if interrupts.STOP.is_set():
             raise InterruptedRunError("no further attempt is begun")
@@ -93,6 +104,10 @@ class Search:
 
     def _identity(self) -> Mapping[str, Any]:
         return {name: getattr(self.candidate, name) for name in ("owner", "repo", "issue_number")}
+
+
+def _context(attempt: Mapping[str, Any]) -> Context:
+    return Context({s["name"]: s["content"] for s in attempt["scripts"]}, attempt["origin"])
 
 
 def _key(context: Context) -> tuple[tuple[str, str], ...]:

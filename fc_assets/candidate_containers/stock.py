@@ -51,6 +51,15 @@ class Candidate:
     reason: str | None
     merged_at: datetime.datetime
 
+    @property
+    def repository(self) -> str:
+        return f"{self.owner}/{self.repo}"
+
+    @property
+    def key(self) -> str:
+        """Names the pull request, as in `work.key_of`."""
+        return f"{self.repository}#{self.issue_number}"
+
     @classmethod
     def of(cls, row: Mapping[str, Any], environment: Mapping[str, Any]) -> "Candidate":
         """From its rows of `candidate_prs` and `packages`."""

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import logging
 import re
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from fc_assets import work
 from fc_assets.candidate_containers import contexts, repairs, stock, toolbox
 from fc_assets.candidate_containers.coder import EDITABLE, Coder
 from fc_assets.candidate_containers.contexts import Contexts
-from fc_assets.candidate_containers.search import Search
+from fc_assets.candidate_containers.search import Earlier, Search
 from fc_assets.candidate_containers.stock import Candidate, Context
 from fc_assets.candidate_containers.trial import Tools, Tried
 from fc_assets.tables import ERROR_LOGS
@@ -35,17 +36,20 @@ _log = logging.getLogger(__name__)
 class Synthesis:
     """What was tried for a candidate, and the row and context of its container if it has one.
 
-    `unknown` says why it cannot be told yet whether there is one.
+    `unknown` says why it cannot be told yet whether there is one, `until` when the limit that is
+    the reason is over.
     """
 
     attempts: Sequence[Mapping[str, Any]]
     row: Mapping[str, Any] | None = None
     context: Context | None = None
     unknown: str | None = None
+    until: float | None = None
 
     def answer(self) -> work.Answer:
         rows = [] if self.row is None else [self.row]
-        return work.Answer(rows, {ERROR_LOGS.name: list(self.attempts)}, self.unknown)
+        logs = {ERROR_LOGS.name: list(self.attempts)}
+        return work.Answer(rows, logs, self.unknown, until=self.until)
 
 
 class Synthesizer:
@@ -118,19 +122,26 @@ class Synthesizer:
         with concurrent.futures.ThreadPoolExecutor(n_concurrent) as pool:
             return list(pool.map(one, pull_requests))
 
-    def synthesize(self, candidate: Candidate) -> Synthesis:
-        """Try contexts until one is verified.
+    def synthesize(self, candidate: Candidate, earlier: Earlier | None = None) -> Synthesis:
+        """Try contexts until one is verified; where there was no more to try, only new ones.
 
         Raises `TransientError` where the outside world failed, so that nothing can be said.
         """
         tools = self._tools or toolbox.of(settings.current(), [candidate])
-        search = Search(candidate, tools)
+        search = Search(candidate, tools, earlier)
         own = stock.context(candidate.owner, candidate.repo, tools.scripts)
         if (obstacle := candidate.obstacle()) is not None:
-            search.log("stock", own, obstacle)
+            if not search.attempts:
+                search.log("stock", own, obstacle)
             return Synthesis(search.attempts)
         try:
-            won = self._uncoded(search, own) or self._coded(search, own)
+            left = earlier.left if earlier else "all"
+            if left == "all":
+                won = self._uncoded(search, own)
+            else:
+                won = self._reused(search, own, most=sys.maxsize)
+            if won is None and left != "nothing":
+                won = self._coded(search, own)
         except stock.NoPackageError as error:
             search.log("stock", own, str(error))
             return Synthesis(search.attempts)
@@ -138,7 +149,7 @@ class Synthesizer:
             if not search.attempts:
                 raise
             # What was tried before, and perhaps paid for, is to be seen.
-            return Synthesis(search.attempts, unknown=str(error))
+            return Synthesis(search.attempts, unknown=str(error), until=error.until)
         if won is None:
             return Synthesis(search.attempts)
         row = search.row(won)
@@ -150,7 +161,7 @@ class Synthesizer:
         found = self._reused(search, own) if own.origin == "stock" else None
         return found or self._repaired(search, own)
 
-    def _reused(self, search: Search, own: Context) -> Tried | None:
+    def _reused(self, search: Search, own: Context, most: int = contexts.SIMILAR) -> Tried | None:
         """What worked for this pull request before, or for some near it."""
         before = self._known.of(search.candidate)
         context = before and _today(before.context, own, search.in_container)
@@ -158,14 +169,13 @@ class Synthesizer:
             tried = search.run("cache", context, "its own, from before")
             if tried.passed:
                 return tried
-        left = contexts.SIMILAR
         for working in self._known.similar(search.candidate):
             context = _today(working.context, own, search.in_container)
             if context is None or search.has(context):
                 continue
-            if left == 0:
+            if most == 0:
                 break
-            left -= 1
+            most -= 1
             tried = search.run("similar", context, f"those of #{working.issue_number}")
             if tried.passed:
                 return tried

@@ -63,6 +63,11 @@ class AgentModel:
     def go_on(self) -> None:
         self._answering.set()
 
+    def relent(self) -> None:
+        """Refuse no longer."""
+        with self._lock:
+            self._steps.pop(0)
+
     def answer(self, path: str, headers: dict[str, str], body: bytes) -> wire.Answer:
         """The next step in the format of the request, or a short text beside the script."""
         self._answering.wait()
@@ -90,7 +95,7 @@ class AgentModel:
             return form.say(request, step, tokens)
 
     def _next(self) -> Step:
-        """The next step; a refusal is repeated for ever."""
+        """The next step; a refusal is repeated until `relent`."""
         if not self._steps:
             return Say("Done.")
         return self._steps[0] if isinstance(self._steps[0], Refused) else self._steps.pop(0)

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -670,3 +670,78 @@ def test_any_answer_of_a_digest_that_is_as_good_stays(bench: Bench) -> None:
     assert (month.skipped, month.rows) == (1, {"numbers": 0})
     _write(bench, [now])
     assert bench.stored() == {"a": 1}
+
+
+def test_what_could_not_be_found_out_as_something_as_good_is_stored_when_it_is(
+    bench: Bench,
+) -> None:
+    """An agent's limit kept it from being answered; without the agent it has an answer."""
+    mine, others = work.digest("none"), work.digest("claude")
+
+    def run(do: Callable[[str], work.Answer], digest: str, as_good: tuple[str, ...] = ()) -> None:
+        items = [work.Item("o/a", "a", digest, as_good=as_good)]
+        outcome = bench.work.run(NUMBERS, [(JANUARY, items)], do)
+        bench.warehouse.replace("numbers", outcome.rows["numbers"])
+
+    run(lambda name: work.Answer([], unknown="at its limit"), others)
+    run(number, mine, (mine, others))
+    assert bench.stored() == {"a": 1}
+
+
+class Growing:
+    """A queue: `more` come up when `o/a` ended, some of them again."""
+
+    def __init__(self, first: list[work.Item[str]], more: list[work.Item[str]]) -> None:
+        self.due, self.more, self.listed = first, more, {item.key for item in first}
+        self.heard: list[tuple[str, work.Answer | None]] = []
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    def __iter__(self) -> Iterator[work.Item[str]]:
+        while self.due:
+            yield self.due.pop(0)
+
+    def ended(self, key: str, answer: work.Answer | None) -> None:
+        self.heard.append((key, answer))
+        if key == "o/a":
+            self.due += self.more
+            self.listed |= {item.key for item in self.more}
+            self.more = []
+
+
+def test_items_that_come_up_while_others_run_are_done_too_and_counted_once(bench: Bench) -> None:
+    bench.run(["known"])
+    first, second = _items("a", "known"), _items("b", "a")
+    queue = Growing(first, [second[0], dataclasses.replace(second[1], again=True), *_items("a")])
+    calls: list[str] = []
+
+    def do(name: str) -> work.Answer:
+        calls.append(name)
+        if calls == ["a"]:
+            raise PermanentError("not at first")
+        # What was asked for again has an answer already when it is asked for once more.
+        return number(name)
+
+    _write(bench, queue, do)
+    assert sorted(calls) == ["a", "a", "b"]
+    assert bench.stored() == {"a": 1, "b": 1, "known": 5}
+    state = bench.ledger.progress()["numbers", JANUARY]
+    assert (state.total, state.done, state.skipped, state.failed) == (3, 2, 1, 0)
+    assert bench.ledger.failures() == []
+    assert ("o/known", None) in queue.heard
+    assert [bool(answer) for key, answer in queue.heard if key == "o/a"] == [False, True]
+
+
+def test_a_stop_ends_a_queue_that_would_go_on(bench: Bench) -> None:
+    queue = Growing(_items("a"), _items("b"))
+
+    def do(name: str) -> work.Answer:
+        interrupts.STOP.set()
+        return number(name)
+
+    with pytest.raises(InterruptedRunError, match="after 1 of 2 items"):
+        _write(bench, queue, do, concurrency=1)
+    interrupts.STOP.clear()
+    _write(bench, Growing(_items("a", "b"), []))
+    assert bench.stored() == {"a": 1, "b": 1}

@@ -1,6 +1,8 @@
 """A real coding agent (claude) against a loopback model, in containers: what its sessions make."""
 
 import datetime
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ class Bench:
     def __init__(self, tools: Tools, ledger: Ledger, tmp_path: Path, steps: Sequence[Any]) -> None:
         self.model = AgentModel(steps)
         limits = {"timeout_s": 300, "max_tokens": 1_000_000, "pause_s": 600}
+        limits |= {"max_wait_s": 60, "max_retries": 2}
         agent = sessions.agent("claude", self.model)
         coder = Coder(agent, ledger, tmp_path / "agents", **limits)
         self.synthesizer = Synthesizer(tools, Contexts(), coder)
@@ -159,6 +162,37 @@ def test_its_usage_limit_is_everybodys_and_no_answer(
     assert other.model.asked == []
     assert again.unknown == found.unknown
     assert [*(tmp_path / "agents").iterdir()] == []
+
+
+def test_a_short_limit_is_waited_for(
+    tmp_path: Path, tools: Tools, pins: tuple[str, ...], ledger: Ledger
+) -> None:
+    limit = Refused(429, "you hit your limit, retry after 2s.")
+    steps = [limit, Shell(f"{_BREAK}; {_FIX}; ./verify"), Say("It passes.")]
+    bench, deadline = Bench(tools, ledger, tmp_path, steps), time.monotonic() + 120
+
+    def lift() -> None:
+        while not ledger.pauses() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        bench.model.relent()
+
+    lifting = threading.Thread(target=lift)
+    lifting.start()
+    found = bench.synthesize(tiny.candidate(tmp_path, pins, **_STRANGE))
+    lifting.join()
+    assert _steps(found)[1:] == [("agent", "rate_limited"), ("agent", None)]
+    assert found.row is not None
+
+
+def test_a_limit_that_comes_back_is_not_waited_for_for_ever(
+    tmp_path: Path, tools: Tools, pins: tuple[str, ...], ledger: Ledger
+) -> None:
+    limit = Refused(429, "you hit your limit, retry after 0.5s.")
+    bench = Bench(tools, ledger, tmp_path, [limit] * 99)
+    found = bench.synthesize(tiny.candidate(tmp_path, pins, **_STRANGE))
+    assert _steps(found)[1:] == [("agent", "rate_limited")] * 3
+    assert found.until is not None
+    assert found.answer().until == found.until
 
 
 def test_a_refused_key_ends_the_asking(

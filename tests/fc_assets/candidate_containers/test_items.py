@@ -3,7 +3,7 @@
 import datetime
 from typing import Any
 
-from fc_assets.candidate_containers import asset
+from fc_assets.candidate_containers import items
 from fc_resources import settings
 
 _MONTH = datetime.date(2026, 1, 1)
@@ -35,7 +35,7 @@ def test_a_cap_takes_the_oldest_merges_of_each_repository_in_whatever_order_they
     rows = [_candidate(5, 2), _candidate(4, 2), _candidate(9, 1), _candidate(1, 8, "s")]
     environments, now = [_environment(row) for row in rows], settings.current()
     for order in (rows, rows[::-1], sorted(rows, key=lambda row: row["issue_number"])):
-        [(_, found)] = asset.items([(_MONTH, order)], [(_MONTH, environments)], 2, now)
-        assert [item.key for item in found] == ["o/r#9", "o/r#4", "o/s#1"]
-    [(_, found)] = asset.items([(_MONTH, rows)], [(_MONTH, environments)], None, now)
-    assert len(found) == 4
+        [(_, found)] = items.items([(_MONTH, order)], [(_MONTH, environments)], now)
+        assert items.seeds(found, 2) == ["o/r#9", "o/r#4", "o/s#1"]
+        assert len(items.seeds(found, None)) == len(found) == 4
+        assert items.seeds(found, 0) == []

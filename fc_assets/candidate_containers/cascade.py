@@ -1,0 +1,147 @@
+"""The neighbour cascade: whom a success speaks for, and a month's queue that grows by them.
+
+A pull request that got a container speaks for those of its repository that were merged nearest to
+it: each is tried with its scripts, once, and speaks for its own neighbours if they work there too.
+Those of the same month are queued at once. Those of other months wait in the ledger until a run
+of their month is started, by `fc_sensors.neighbors` or `fc-data`; there, too, waits what a run
+that was killed had not come to.
+"""
+
+import collections
+import dataclasses
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from fc_assets import plan, work
+from fc_assets.candidate_containers.search import Earlier
+from fc_assets.candidate_containers.stock import Candidate
+from fc_assets.tables import CANDIDATE_CONTAINERS, ERROR_LOGS
+from fc_resources.ledger import Ledger
+from fc_resources.ledger_waiting import Neighbor
+
+#: What every candidate is tried with, whoever succeeded.
+_ANYBODY_S = ("stock", "user")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pull:
+    """A candidate as its neighbours see it."""
+
+    month: datetime.date
+    key: str
+    merged_at: datetime.datetime
+
+
+def nearest(
+    merged_at: datetime.datetime, among: Iterable[Pull], days: float, cap: int
+) -> list[Pull]:
+    """At most `cap` of a repository's candidates merged within `days`, the nearest first."""
+
+    def distance(pull: Pull) -> float:
+        return abs((pull.merged_at - merged_at).total_seconds())
+
+    within = [pull for pull in among if distance(pull) <= days * 86_400]
+    return sorted(within, key=lambda pull: (distance(pull), pull.key))[:cap]
+
+
+def recipe(row: Mapping[str, Any]) -> str:
+    """What tells scripts from others, of a row that has them."""
+    return work.digest(sorted((script["name"], script["content"]) for script in row["scripts"]))
+
+
+class Cascade:
+    """The items of a month as they become due: a `work.Queue`, used under its lock.
+
+    `items` are all candidates with an environment; of them those are due that are `wanted`, those
+    a neighbour asked for, and those that something is known of, so that it stays known.
+    `neighbors` tells whom a candidate speaks for, itself not among them.
+    """
+
+    def __init__(
+        self,
+        month: datetime.date,
+        items: Mapping[str, work.Item[Candidate]],
+        wanted: Sequence[str],
+        ledger: Ledger,
+        neighbors: Callable[[Candidate], Sequence[Pull]],
+        earlier: dict[str, Earlier],
+    ) -> None:
+        self._month, self._items, self._ledger = month, items, ledger
+        self._neighbors, self._earlier = neighbors, earlier
+        self._open: dict[str, set[Neighbor]] = collections.defaultdict(set)
+        known = ledger.results(CANDIDATE_CONTAINERS.name, month)
+        over = []
+        for neighbor in ledger.neighbors(month):
+            result = known.get(neighbor.item)
+            if neighbor.item not in items or (result and result.row_count):
+                over.append(neighbor)
+            else:
+                self._open[neighbor.item].add(neighbor)
+        ledger.settle(over)
+        failed = ledger.attempts(CANDIDATE_CONTAINERS.name, month)
+        due = [*self._open, *wanted, *(key for key in items if key in known or key in failed)]
+        self._due = collections.deque(dict.fromkeys(due))
+        self._listed = set(self._due)
+        #: What each item that runs was asked to be tried with when it began.
+        self._running: dict[str, set[Neighbor]] = {}
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    def __iter__(self) -> Iterator[work.Item[Candidate]]:
+        while self._due:
+            key = self._due.popleft()
+            asked = self._running[key] = set(self._open[key])
+            yield dataclasses.replace(self._items[key], again=bool(asked))
+
+    def ended(self, key: str, answer: work.Answer | None) -> None:
+        """Settle what was asked of an item, and ask its neighbours if it has a container."""
+        asked = self._running.pop(key, set())
+        if answer is None or answer.unknown is not None:
+            return
+        attempts = answer.also.get(ERROR_LOGS.name, ())
+        self._earlier[key] = Earlier(attempts, "nothing")
+        tried = {recipe(attempt) for attempt in attempts}
+        done = {n for n in self._open[key] if n in asked or n.recipe in tried or answer.rows}
+        self._ledger.settle(done)
+        self._open[key] -= done
+        if self._open[key] and key not in self._due:  # asked for while it ran
+            self._due.append(key)
+        for row in answer.rows:
+            self.succeeded(key, row["origin"], recipe(row))
+
+    def succeeded(self, key: str, origin: str, scripts: str) -> None:
+        """Have the neighbours of an item tried with its scripts, unless they are anybody's."""
+        known: dict[datetime.date, Mapping[str, Any]] = {}
+        found = []
+        for pull in self._neighbors(self._items[key].value):
+            if pull.month not in known:
+                known[pull.month] = self._ledger.results(CANDIDATE_CONTAINERS.name, pull.month)
+            result = known[pull.month].get(pull.key)
+            coming = pull.key in self._listed if pull.month == self._month else False
+            if (result and result.row_count) or ((result or coming) and origin in _ANYBODY_S):
+                continue
+            found.append(Neighbor(pull.month, pull.key, scripts, key))
+        for neighbor in reversed(self._ledger.ask_for(found)):
+            if neighbor.month == self._month and neighbor.item in self._items:
+                self._open[neighbor.item].add(neighbor)
+                if neighbor.item not in self._running and neighbor.item not in self._due:
+                    self._due.appendleft(neighbor.item)
+                    self._listed.add(neighbor.item)
+
+
+def waiting(ledger: Ledger) -> dict[datetime.date, list[Neighbor]]:
+    """Who waits to be tried, by months that have what stage 6 needs, the earliest first."""
+    states, found = ledger.progress(), {}
+    for neighbor in sorted(ledger.neighbors(), key=lambda n: n.month):
+        if plan.missing(CANDIDATE_CONTAINERS.stage, neighbor.month, states) is None:
+            found.setdefault(neighbor.month, []).append(neighbor)
+    return found
+
+
+def cause(waiting: Sequence[Neighbor]) -> str:
+    """Because of whom a month runs, in a few words."""
+    causes = list(dict.fromkeys(neighbor.cause for neighbor in waiting))
+    more = f" and {len(causes) - 3} more" if len(causes) > 3 else ""
+    return f"neighbours of {', '.join(causes[:3])}{more}"

@@ -1,0 +1,149 @@
+"""What waits: for a limit that everybody honours, or for a run that somebody has to start.
+
+A limit ends by the clock of this machine. One that was set while the clock was ahead would last
+until then: as soon as the clock is seen to be behind, it starts anew and lasts as long as it was
+meant to.
+"""
+
+import dataclasses
+import datetime
+import time
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+
+from fc_resources import ledger_tables as tables
+from fc_resources.ledger_store import Store
+
+#: A clock may be set back by so much without anybody noticing.
+_SLACK_S = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Pause:
+    """Something everybody waits for: `until` in seconds since the epoch, `reason` one line."""
+
+    until: float
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PutOff:
+    """A month of which a limit left something to do; see `Waiting.put_off`."""
+
+    table: str
+    month: datetime.date
+    until: float
+    reason: str
+    retries: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Neighbor:
+    """An item of a month, to be tried with the scripts that worked for another, `cause`."""
+
+    month: datetime.date
+    item: str
+    recipe: str
+    cause: str
+
+
+class Waiting(Store):
+    """Limits, and work that is due; one of the things that a ledger knows."""
+
+    def pause(self, name: str, until: float, reason: str) -> None:
+        """Have every process that asks wait until then; a later end that is known stays."""
+        now, c = time.time(), tables.pauses.c
+        with self._begin() as con:
+            _set_right(con, tables.pauses, now)
+            con.execute(sa.delete(tables.pauses).where(c.until < now))
+            found = con.scalar(sa.select(c.until).where(c.name == name))
+            if found is None or found < until:
+                con.execute(sa.delete(tables.pauses).where(c.name == name))
+                row = {"name": name, "until": until, "reason": reason, "since": now}
+                con.execute(sa.insert(tables.pauses).values(row))
+
+    def pauses(self) -> dict[str, Pause]:
+        """Pauses that have not ended, by name."""
+        rows = self._limits(tables.pauses)
+        return {r.name: Pause(r.until, r.reason) for r in rows if r.until > time.time()}
+
+    def put_off(
+        self,
+        table: str,
+        month: datetime.date,
+        limit: tuple[float, str] | None,
+        progressed: bool,
+    ) -> None:
+        """Note until when a limit keeps a month from being finished, and why; None if none does.
+
+        `retries` counts how often it was met again before anything else was finished.
+        """
+        c, now = tables.put_off.c, time.time()
+        here = (c.table_name == table, c.month == month)
+        with self._begin() as con:
+            before = con.scalar(sa.select(c.retries).where(*here))
+            if before is not None:
+                con.execute(sa.delete(tables.put_off).where(*here))
+            if limit is not None:
+                row = {"table_name": table, "month": month, "until": limit[0], "since": now}
+                row["retries"] = 0 if before is None or progressed else before + 1
+                con.execute(sa.insert(tables.put_off).values({**row, "reason": limit[1]}))
+
+    def months_put_off(self) -> list[PutOff]:
+        """Months that wait for a limit, and those that could be finished now that it is over."""
+        return [
+            PutOff(r.table_name, r.month, r.until, r.reason, r.retries)
+            for r in self._limits(tables.put_off)
+        ]
+
+    def ask_for(self, found: Iterable[Neighbor]) -> list[Neighbor]:
+        """Have items tried; those that were not asked for with the same scripts before."""
+        now, new = datetime.datetime.now(datetime.UTC), []
+        with self._begin() as con:
+            for neighbor in found:
+                if con.scalar(sa.select(sa.func.count()).where(*_is(neighbor))) == 0:
+                    row = {**dataclasses.asdict(neighbor), "asked_at": now}
+                    con.execute(sa.insert(tables.neighbors).values(row))
+                    new.append(neighbor)
+        return new
+
+    def neighbors(self, month: datetime.date | None = None) -> list[Neighbor]:
+        """Items asked for and not tried yet, of one month or of all, in the order of asking."""
+        c = tables.neighbors.c
+        query = sa.select(c.month, c.item, c.recipe, c.cause).where(c.settled_at.is_(None))
+        if month is not None:
+            query = query.where(c.month == month)
+        with self._read() as con:
+            rows = con.execute(query.order_by(c.asked_at, c.item, c.recipe))
+            return [Neighbor(*row) for row in rows]
+
+    def settle(self, tried: Iterable[Neighbor]) -> None:
+        """Note that these were tried, whatever came of it."""
+        now = datetime.datetime.now(datetime.UTC)
+        with self._begin() as con:
+            for neighbor in tried:
+                con.execute(
+                    sa.update(tables.neighbors).where(*_is(neighbor)).values(settled_at=now)
+                )
+
+    def _limits(self, table: sa.Table) -> Sequence[sa.Row]:
+        with self._read() as con:
+            rows = con.execute(sa.select(table)).all()
+        now = time.time()
+        if not any(row.since > now + _SLACK_S for row in rows):
+            return rows
+        with self._begin() as con:
+            _set_right(con, table, now)
+            return con.execute(sa.select(table)).all()
+
+
+def _is(neighbor: Neighbor) -> tuple[sa.ColumnElement[bool], ...]:
+    c = tables.neighbors.c
+    return c.month == neighbor.month, c.item == neighbor.item, c.recipe == neighbor.recipe
+
+
+def _set_right(con: sa.Connection, table: sa.Table, now: float) -> None:
+    late = table.c.since > now + _SLACK_S
+    lasts = table.c.until - table.c.since
+    con.execute(sa.update(table).where(late).values(until=now + lasts, since=now))
