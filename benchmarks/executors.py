@@ -76,8 +76,8 @@ def main() -> None:
                 home.mkdir()
                 command = [sys.executable, "-m", "benchmarks.executors"]
                 command += ["--one", json.dumps(executor), str(source)]
-                environment = common.environment(home, FC_HOME=str(home / "home"))
-                ended = common.timed(command, Path.cwd(), environment)
+                given_to = {"FC_HOME": str(home / "home"), "PYTHONPATH": str(Path.cwd())}
+                ended = common.timed(command, home, common.environment(home, **given_to))
                 if number >= 0:
                     times[label].append(ended)
     for label, runs in times.items():

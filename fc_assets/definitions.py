@@ -33,6 +33,7 @@ from fc_resources.llm import Llm  # noqa: E402
 from fc_resources.settings import Settings, current  # noqa: E402
 from fc_resources.uv import Uv  # noqa: E402
 from fc_resources.warehouse import Warehouse, WarehouseIOManager  # noqa: E402
+from fc_sensors.housekeeping import housekeeping  # noqa: E402
 from fc_sensors.monthly import monthly  # noqa: E402
 from fc_sensors.neighbors import neighbors  # noqa: E402
 from fc_sensors.resume import resume  # noqa: E402
@@ -96,7 +97,7 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
         asset_checks=checks.all_checks(),
         jobs=[job],
         schedules=[monthly],
-        sensors=[neighbors, resume, up_to_date],
+        sensors=[neighbors, resume, up_to_date, housekeeping],
         resources=resources or build_resources(current()),
         executor=warm,
     )

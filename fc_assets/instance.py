@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,8 @@ CAUSE = "formulacode/cause"
 #: Tag of a run in a process of `fc-data`: the home that knows whether it is alive.
 _HOME = "formulacode/home"
 _FROM = "fc-data"
+#: A daemon that has said nothing for so long is not there.
+_SILENCE_S = 120.0
 _ACTIVE = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
@@ -62,6 +65,12 @@ def end_dead_runs(instance: dg.DagsterInstance) -> None:
         home = run.tags.get(_HOME)
         if home and (_FROM, run.run_id) not in living.alive(Path(home)):
             instance.report_run_failed(run, "the process of fc-data that ran it is gone")
+
+
+def has_daemon(instance: dg.DagsterInstance) -> bool:
+    """Whether a daemon evaluates sensors: it says so every half minute."""
+    beat = instance.get_daemon_heartbeats().get("SENSOR")
+    return beat is not None and time.time() - beat.timestamp < _SILENCE_S
 
 
 def render(fc_home: Path) -> str:

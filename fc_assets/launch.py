@@ -18,8 +18,6 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
 )
-from dagster._daemon.controller import get_daemon_statuses
-from dagster._daemon.daemon import SensorDaemon
 
 from fc_assets import definitions, interrupts, months, plan
 from fc_assets import instance as instances
@@ -145,8 +143,7 @@ class Launcher:
 
         A daemon's sensor does that by itself. Months published before are published again.
         """
-        sensors = SensorDaemon.daemon_type()
-        if get_daemon_statuses(instance, [sensors], ignore_errors=True)[sensors].healthy:
+        if instances.has_daemon(instance):
             return
         tried: dict[datetime.date, list[Neighbor]] = {}
         while not interrupts.STOP.is_set():

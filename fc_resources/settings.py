@@ -100,6 +100,7 @@ class Settings(pydantic_settings.BaseSettings):
     fc_python_versions: str = pydantic.Field(
         default_factory=lambda: ",".join(_pythons(datetime.date.today()))
     )
+    fc_event_days: float = pydantic.Field(90, ge=0)
     fc_max_failed_share: float = pydantic.Field(0.25, ge=0, le=1)
     fc_lock_timeout_s: float = pydantic.Field(60, gt=0)
     fc_git_timeout_s: float = pydantic.Field(1800, gt=0)

@@ -150,6 +150,34 @@ def test_two_runs_of_the_same_months_at_once_converge(tmp_path: Path, undisturbe
     assert len(found) == 5
 
 
+def test_one_container_is_tried_on_the_neighbours_in_other_months(tmp_path: Path) -> None:
+    home = samples.home_with_sample(tmp_path / "home")
+    before = [argument for stage in range(1, 6) for argument in ("--stage", stage)]
+    assert samples.fc_data(home, *_RANGE, *before).returncode == 0
+    month = ("--start-date", "2026-01-01", "--end-date", "2026-02-01", "--stage", 6)
+    done = samples.fc_data(home, *month, "--tasks-per-repo", 1, FC_MEASURE_TIMEOUT_S="0")
+    assert done.returncode == 0, done.stderr
+    assert "2026-02: " in done.stderr
+    assert " neighbours of " in done.stderr
+    tables = samples.tables(home)
+    verified = {row["partition_month"].month for row in tables["candidate_containers"]}
+    assert verified == {1, 2}
+    assert len(tables["candidate_containers"]) == len(tables["candidate_prs"])
+    ledger = Ledger(f"sqlite:///{home / 'ledger.sqlite'}")
+    assert ledger.neighbors() == []
+    states = ledger.progress()
+    capped = {
+        m.month: state.inputs["tasks_per_repo"]
+        for (name, m), state in states.items()
+        if name == "candidate_containers"
+    }
+    assert capped == {1: "1", 2: "0"}
+    options = ("--tasks-per-repo", 1, "--resume")
+    again = samples.fc_data(home, *month, *options, FC_MEASURE_TIMEOUT_S="0")
+    assert again.returncode == 0
+    assert "neighbours" not in again.stderr
+
+
 @pytest.mark.docker
 def test_with_docker_containers_are_built_verified_pushed_and_published(
     tmp_path: Path, registry: str
