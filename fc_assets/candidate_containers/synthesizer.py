@@ -186,7 +186,9 @@ class Synthesizer:
         tried = search.run("stock", context, None)
         seen = {_same(tried.cause)}
         while not tried.passed:
-            repair = repairs.repair(tried.context, tried.log, search.candidate, search.in_container)
+            # What it failed of comes before what it only mentions.
+            log = f"{tried.cause}\n{tried.log}"
+            repair = repairs.repair(tried.context, log, search.candidate, search.in_container)
             if repair is None:
                 return None
             tried = search.run("repair", repair.context, repair.added)

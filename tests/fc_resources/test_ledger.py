@@ -108,6 +108,14 @@ def test_failures_are_newest_first_and_of_one_table_if_asked(ledger: Ledger) -> 
     assert [failure.item for failure in ledger.failures("t")] == ["c", "a"]
 
 
+def test_the_reasons_of_a_months_failures_are_newest_first(ledger: Ledger) -> None:
+    for item in ("a", "b"):
+        ledger.record(JAN, {}, {"t": [_failure(item)], "u": [_failure("another")]}, {})
+    ledger.record(FEB, {}, {"t": [_failure("c")]}, {})
+    found = ledger.reasons("t", JAN)
+    assert list(found.items()) == [("b", "transient: no answer"), ("a", "transient: no answer")]
+
+
 def test_only_items_of_the_month_with_the_same_input_are_kept(ledger: Ledger) -> None:
     _record(ledger, _result("same"), _result("changed"), _result("gone"))
     ledger.record(JAN, {}, {"t": [_failure("failed"), _failure("gone too")]}, {})

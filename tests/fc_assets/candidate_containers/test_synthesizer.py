@@ -173,7 +173,8 @@ class TestInContainers:
         self, tmp_path: Path, tools: Tools, pins: tuple[str, ...]
     ) -> None:
         needs = {
-            "setup.py": "import pkg_resources\nfrom setuptools import Extension, setup\n"
+            "setup.py": "print('skipped a plugin: No module named \\'yaml\\'', flush=True)\n"
+            "import pkg_resources\nfrom setuptools import Extension, setup\n"
             "setup(ext_modules=[Extension('tiny.c', ['tiny/c.c'])])\n",
             "tiny/c.c": "#include <Python.h>\n#include <zstd.h>\n"
             "PyMODINIT_FUNC PyInit_c(void) { return NULL; }\n",
