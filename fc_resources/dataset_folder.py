@@ -1,59 +1,144 @@
-"""The dataset in a local folder: one Parquet file a month and a README, each replaced atomically.
+"""The dataset in a local folder: the files of its newest version, and all versions beside them.
 
-What a record holds and what the README says is decided by `fc_assets.formulacode`.
+`.versions` has each content once under its SHA-256, a file for each version and each tag, and
+`head`, whose replacement is what makes a version. The files outside are a copy of the newest one,
+made when it is tagged.
 """
 
 import contextlib
+import errno
+import hashlib
+import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-_PREFIX = "formulacode@"
+from fc_resources import locks
+from fc_resources.dataset import Refs, StaleError
+from fc_resources.errors import PermanentError, TransientError
 
 
 class DatasetFolder:
-    """A folder of `formulacode@YYYY-MM.parquet` files and their README."""
+    """A folder of published files; cheap to construct, nothing is written before a commit."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lock_timeout_s: float = 60) -> None:
         self.path = path
+        self._versions = path / ".versions"
+        self._parts = self._versions / "parts"
+        self._timeout_s = lock_timeout_s
 
-    def month(self, label: str) -> Path:
-        """Where the records of a month are, such as 2026-01."""
-        return self.path / f"{_PREFIX}{label}.parquet"
+    @property
+    def name(self) -> str:
+        return str(self.path)
 
-    def write(self, label: str, records: pa.Table) -> Path | None:
-        """Replace a month, rows in the given order; a month without records has no file."""
-        target = self.month(label)
-        if not records.num_rows:
-            target.unlink(missing_ok=True)
-            return None
-        with self._replacing(target) as part:
-            pq.write_table(records, part, compression="zstd")
-        return target
+    @property
+    def address(self) -> str:
+        return self.path.name  # where it is on this machine is nobody's business
 
-    def describe(self, readme: str) -> None:
-        """Replace the README."""
-        with self._replacing(self.path / "README.md") as part:
-            part.write_text(readme, "utf-8")
+    def refs(self) -> Refs:
+        with self._translated():
+            tags = {tag.name: tag.read_text() for tag in sorted(self._versions.glob("tags/*"))}
+            return Refs(self._head(), tags)
 
-    def counts(self) -> dict[str, int]:
-        """Number of records per month, in order."""
-        files = sorted(self.path.glob(f"{_PREFIX}*.parquet"))
-        return {f.stem.removeprefix(_PREFIX): pq.read_metadata(f).num_rows for f in files}
+    def read(self, path: str, revision: str) -> bytes | None:
+        with self._translated():
+            content = self._files(revision).get(path)
+            return None if content is None else self._content(content)
+
+    def commit(self, files: Mapping[str, bytes | None], parent: str | None, message: str) -> None:
+        with self._translated(), self._locked():
+            if self._head() != parent:
+                raise StaleError(f"{self.path} has a newer version")
+            kept = self._files(parent) if parent else {}
+            kept = {path: content for path, content in kept.items() if path not in files}
+            added = {path: self._store(data) for path, data in files.items() if data is not None}
+            made = {"parent": parent, "message": message, "files": kept | added}
+            revision = self._store(json.dumps(made, indent=1, sort_keys=True).encode())
+            self._replace(self._versions / "head", revision.encode())
+
+    def tag(self, name: str, revision: str) -> None:
+        with self._translated(), self._locked():
+            tag = self._versions / "tags" / name
+            if tag.exists() and tag.read_text() != revision:
+                raise PermanentError(f"{self.path} has {name} already, for another version")
+            # Before the tag: a version without one is tagged, and so shown, by who comes next.
+            self._show(self._head() or revision)
+            if not tag.exists():
+                self._replace(tag, revision.encode())
+
+    def _head(self) -> str | None:
+        head = self._versions / "head"
+        return head.read_text() if head.exists() else None
+
+    def _files(self, revision: str) -> dict[str, str]:
+        """Contents by path; none for a version that is not known."""
+        known = self._versions / "objects" / revision
+        if not re.fullmatch("[0-9a-f]{64}", revision) or not known.is_file():
+            return {}
+        try:
+            made = json.loads(self._content(revision))
+            return made["files"]
+        except (ValueError, TypeError, KeyError):  # a content, but not that of a version
+            return {}
+
+    def _content(self, digest: str) -> bytes:
+        data = (self._versions / "objects" / digest).read_bytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise PermanentError(
+                f"{self._versions}/objects/{digest} was changed; restore it from a copy"
+            )
+        return data
+
+    def _store(self, data: bytes) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        target = self._versions / "objects" / digest
+        if not target.exists():
+            self._replace(target, data)
+        return digest
+
+    def _show(self, revision: str) -> None:
+        """Have the files outside be those of a version, also after a kill half-way."""
+        wanted = self._files(revision)
+        for path, digest in wanted.items():
+            target = self.path / path
+            data = self._content(digest)
+            if not target.exists() or target.read_bytes() != data:
+                self._replace(target, data)
+        shown = self._versions / "shown"
+        before = json.loads(shown.read_text()) if shown.exists() else []
+        for path in set(before) - wanted.keys():
+            (self.path / path).unlink(missing_ok=True)
+        self._replace(shown, json.dumps(sorted(wanted)).encode())
+
+    def _replace(self, target: Path, data: bytes) -> None:
+        """A file is whole or not there, for readers and after a kill."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._parts.mkdir(exist_ok=True)
+        fd, name = tempfile.mkstemp(dir=self._parts)
+        try:
+            with os.fdopen(fd, "wb") as part:
+                part.write(data)
+                part.flush()
+                os.fsync(part.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(target)
+        finally:
+            Path(name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _replacing(self, target: Path) -> Iterator[Path]:
-        self.path.mkdir(parents=True, exist_ok=True)
-        fd, name = tempfile.mkstemp(dir=self.path, prefix=".part-")
-        os.close(fd)
-        part = Path(name)
+    def _locked(self) -> Iterator[None]:
+        with locks.exclusive(self._versions / "lock", self._timeout_s):
+            for left in self._parts.glob("*"):  # by who was killed
+                left.unlink()
+            yield
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
         try:
-            yield part
-            part.chmod(0o644)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            what = "has no space left; make some" if full else f"fails: {error.strerror}"
+            raise TransientError(f"{self.path} {what}; the version before is whole") from None

@@ -8,6 +8,7 @@ What the scripts do is the caller's; which images stay is for `docker_images`.
 import contextlib
 import functools
 import os
+import re
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from fc_resources.docker_disk import TOO_LARGE_A_FILE, Disk
 from fc_resources.docker_errors import ImageTooLargeError, OutputTooLargeError, translated
 from fc_resources.docker_images import Images
 from fc_resources.docker_session import KILLED, Session
-from fc_resources.errors import TransientError, UnavailableError
+from fc_resources.errors import StopError, TransientError, UnavailableError
 from fc_resources.sandbox import Ended, Exceeded, Limits, Script
 from fc_resources.settings import Settings
 
@@ -43,6 +44,9 @@ IMAGE_LIMIT = 32 * 1024 * 1024 * 1024
 #: Without it an endless log fills the host's disk.
 _LOG = docker.types.LogConfig(type="json-file", config={"max-size": "16m", "max-file": "2"})
 _POLL_S = 1.0
+
+#: Codes of the distribution protocol, as the daemon repeats them.
+_REFUSED = re.compile(r"(unauthorized|denied|no basic auth credentials)\b", re.IGNORECASE)
 
 #: Of the first process, by SIGTERM or SIGKILL: a script that fails is told by `_STEPS` instead.
 _KILLED_CODES = (137, 143)
@@ -183,19 +187,42 @@ class Docker:
             container.start()
             yield Session(container, limits.timeout_s, disk)
 
-    def push(self, image: str, target: str) -> str:
-        """Push `image` as `target`; its digest in the registry. `TransientError` on failure."""
+    def push(self, image: str, target: str, login: Mapping[str, str] | None = None) -> str:
+        """Push `image` as `target`; its digest in the registry.
+
+        `StopError` when the registry wants another `login`, `TransientError` on other failures.
+        """
         with translated(f"push of {target}"):
             repository, tag = docker.utils.parse_repository_tag(target)
             self._client.images.get(image).tag(repository, tag)
             digest = ""
-            for line in self._client.images.push(repository, tag, stream=True, decode=True):
+            for line in self._client.images.push(
+                repository, tag, stream=True, decode=True, auth_config=login and dict(login)
+            ):
                 if "error" in line:
-                    raise TransientError(f"push of {target}: {line['error']}")
+                    refused = _REFUSED.match(line["error"])
+                    raise (StopError if refused else TransientError)(
+                        f"push of {target}: {line['error']}"
+                    )
                 digest = line.get("aux", {}).get("Digest", digest)
         if not digest:
             raise TransientError(f"push of {target}: the registry named no digest")
         return digest
+
+    def pull(self, name: str, digest: str, login: Mapping[str, str] | None = None) -> str:
+        """Pull `name` (with a tag) as the digest says, whatever has the tag now; `name@digest`."""
+        repository, tag = docker.utils.parse_repository_tag(name)
+        image = f"{repository}@{digest}"
+        with translated(f"pull of {image}"):
+            try:
+                pulled = self._client.images.pull(
+                    repository, digest, auth_config=login and dict(login)
+                )
+            except docker.errors.APIError as error:
+                raise UnavailableError(f"{image} cannot be pulled: {error.explanation}") from None
+            # Without a tag it would be taken for something that a killed process left.
+            pulled.tag(repository, tag)
+        return image
 
     def sweep(self) -> int:
         """Remove what killed processes of this home left: containers, and images without a name.

@@ -99,13 +99,18 @@ class Waiting(Store):
 
     def ask_for(self, found: Iterable[Neighbor]) -> list[Neighbor]:
         """Have items tried; those that were not asked for with the same scripts before."""
-        now, new = datetime.datetime.now(datetime.UTC), []
+        asked = {(neighbor.month, neighbor.item, neighbor.recipe): neighbor for neighbor in found}
+        months, c = {month for month, _, _ in asked}, tables.neighbors.c
+        if not asked:
+            return []
+        query = sa.select(c.month, c.item, c.recipe).where(c.month.in_(months))
+        now = datetime.datetime.now(datetime.UTC)
         with self._begin() as con:
-            for neighbor in found:
-                if con.scalar(sa.select(sa.func.count()).where(*_is(neighbor))) == 0:
-                    row = {**dataclasses.asdict(neighbor), "asked_at": now}
-                    con.execute(sa.insert(tables.neighbors).values(row))
-                    new.append(neighbor)
+            before = {tuple(row) for row in con.execute(query)}
+            new = [neighbor for key, neighbor in asked.items() if key not in before]
+            rows = [{**dataclasses.asdict(neighbor), "asked_at": now} for neighbor in new]
+            if rows:
+                con.execute(sa.insert(tables.neighbors), rows)
         return new
 
     def neighbors(self, month: datetime.date | None = None) -> list[Neighbor]:

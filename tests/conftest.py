@@ -5,9 +5,6 @@
 
 import os
 import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +13,9 @@ import pytest
 from fc_assets import interrupts
 from fc_resources import settings
 from fc_resources.docker import Docker
+from tests import registries
 from tests.fakes import agent_tools, github_schema
+from tests.registries import RealRegistry
 
 #: Kept for the tests that need them: where images come from on a machine without a registry.
 _KEPT = ("FC_BASE_IMAGE", "FC_PYTHON_VERSIONS", "FC_TEST_REQUIRE")
@@ -24,6 +23,7 @@ _OURS = ("FC_", "DAGSTER_", "DSPY_", "GH_TOKENS", "PORTKEY_API_KEY")
 #: Of coding agents and their providers.
 _OURS += ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN")
 _OURS += ("ANTHROPIC_BASE_URL", "OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
+_OURS += ("HF_TOKEN", "HF_ENDPOINT", "DOCKERHUB_")
 _REQUIRED = os.environ.get("FC_TEST_REQUIRE", "").split(",")
 
 
@@ -65,26 +65,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[str]:
     """The address of a real registry on loopback."""
-    if shutil.which("docker-registry") is None and "docker" not in _REQUIRED:
+    with _registry(tmp_path / "a-registry") as server:
+        yield server.address
+
+
+@pytest.fixture
+def real_registry(tmp_path: Path) -> Iterator[RealRegistry]:
+    """A real registry on loopback that can be stopped and started again."""
+    with _registry(tmp_path / "a-registry") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def locked_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
+    """One that wants a password; for all tests, as pushing a layer twice takes no time."""
+    with _registry(tmp_path_factory.mktemp("locked") / "registry", locked=True) as server:
+        yield server
+
+
+def _registry(folder: Path, locked: bool = False) -> RealRegistry:
+    if not registries.installed() and "docker" not in _REQUIRED:
         pytest.skip("docker-registry is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    config = tmp_path / "registry.yml"
-    config.write_text(
-        "version: 0.1\nstorage: {filesystem: {rootdirectory: "
-        f"{tmp_path}/registry}}}}\nhttp: {{addr: '{address}'}}\n"
-    )
-    with subprocess.Popen(
-        ["docker-registry", "serve", str(config)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as server:
-        host, _, port = address.partition(":")
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex((host, int(port))) == 0:
-                    break
-            time.sleep(0.1)
-        yield address
-        server.kill()
+    return RealRegistry(folder, locked=locked)

@@ -108,21 +108,24 @@ class Cascade:
         self._open[key] -= done
         if self._open[key] and key not in self._due:  # asked for while it ran
             self._due.append(key)
-        for row in answer.rows:
-            self.succeeded(key, row["origin"], recipe(row))
+        self.succeeded(answer.rows)
 
-    def succeeded(self, key: str, origin: str, scripts: str) -> None:
-        """Have the neighbours of an item tried with its scripts, unless they are anybody's."""
+    def succeeded(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Have the neighbours of containers tried with their scripts, unless they are anybody's."""
         known: dict[datetime.date, Mapping[str, Any]] = {}
         found = []
-        for pull in self._neighbors(self._items[key].value):
-            if pull.month not in known:
-                known[pull.month] = self._ledger.results(CANDIDATE_CONTAINERS.name, pull.month)
-            result = known[pull.month].get(pull.key)
-            coming = pull.key in self._listed if pull.month == self._month else False
-            if (result and result.row_count) or ((result or coming) and origin in _ANYBODY_S):
+        for row in rows:
+            key, scripts = work.key_of(row), recipe(row)
+            if key not in self._items:
                 continue
-            found.append(Neighbor(pull.month, pull.key, scripts, key))
+            for pull in self._neighbors(self._items[key].value):
+                if pull.month not in known:
+                    known[pull.month] = self._ledger.results(CANDIDATE_CONTAINERS.name, pull.month)
+                result = known[pull.month].get(pull.key)
+                coming = pull.month == self._month and pull.key in self._listed
+                tried = (result or coming) and row["origin"] in _ANYBODY_S
+                if not (tried or (result and result.row_count)):
+                    found.append(Neighbor(pull.month, pull.key, scripts, key))
         for neighbor in reversed(self._ledger.ask_for(found)):
             if neighbor.month == self._month and neighbor.item in self._items:
                 self._open[neighbor.item].add(neighbor)

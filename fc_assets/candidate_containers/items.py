@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from fc_assets import months, work
 from fc_assets.candidate_containers import contexts, stock
-from fc_assets.candidate_containers.cascade import Cascade, Pull, nearest, recipe
+from fc_assets.candidate_containers.cascade import Cascade, Pull, nearest
 from fc_assets.candidate_containers.contexts import Contexts
 from fc_assets.candidate_containers.repairs import SYNTHESIZER
 from fc_assets.candidate_containers.search import Earlier
@@ -73,9 +73,7 @@ def cascades(
         wanted = seeds(part, options.tasks_per_repo)
         queue = Cascade(month, listed, wanted, runner.ledger, neighbors, earlier)
         # A run that was killed may not have come to ask for them.
-        for row in runner.rows(CANDIDATE_CONTAINERS, month):
-            if (key := work.key_of(row)) in listed:
-                queue.succeeded(key, row["origin"], recipe(row))
+        queue.succeeded(runner.rows(CANDIDATE_CONTAINERS, month))
         yield month, queue
 
 

@@ -1,57 +1,46 @@
-"""The `formulacode` asset: images to a registry if one is configured, records to the dataset."""
+"""The `formulacode` asset: images to a registry if there is one, then a version of the dataset."""
 
+import dataclasses
 import datetime
 import functools
-import importlib.resources
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-import jinja2
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from fc_assets import materialize, months, work
-from fc_assets.formulacode.records import Task, publish
+from fc_assets import fingerprint, materialize, months, work
+from fc_assets.candidate_containers import toolbox
+from fc_assets.candidate_containers.stock import Candidate
+from fc_assets.formulacode import files, publication, records, tasks
+from fc_assets.formulacode.files import Month
+from fc_assets.formulacode.images import Images
+from fc_assets.formulacode.records import Rules, Task
 from fc_assets.options import Options
-from fc_assets.tables import (
-    CANDIDATE_CONTAINERS,
-    CANDIDATE_PRS,
-    FORMULACODE,
-    PACKAGES,
-    PR_CLASSIFICATIONS,
-    PULL_REQUESTS,
-    REPOSITORIES,
-)
-from fc_resources.dataset_folder import DatasetFolder
+from fc_assets.tables import FORMULACODE
+from fc_resources.dataset import Dataset
 from fc_resources.docker import Docker
+from fc_resources.git import Mirrors
+from fc_resources.registry import Registry
 from fc_resources.settings import Settings
+from fc_resources.uv import Uv
 from fc_resources.warehouse import Rows
 
-_PR = ["partition_month", "owner", "repo", "issue_number"]
-#: What of each table a record is made of.
-_COLUMNS = {
-    CANDIDATE_PRS: [
-        *_PR,
-        *("merged_at", "merge_commit_sha", "statement", "leak_suspected", "reason", "extractor"),
-    ],
-    PULL_REQUESTS: [*_PR, "patch", "diff_source"],
-    PR_CLASSIFICATIONS: [*_PR, "category", "difficulty", "classifier", "is_performance"],
-    CANDIDATE_CONTAINERS: [
-        *_PR,
-        *("sha", "base_sha", "python_version", "origin", "sandbox", "image"),
-    ],
-    PACKAGES: ["partition_month", "owner", "repo", "sha", "pins"],
-    REPOSITORIES: ["partition_month", "owner", "repo", "license"],
-}
-Monthly = Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]]
+#: Every month is published on its third day or so; the others make no such promise.
+_MONTHLY = dg.FreshnessPolicy.time_window(
+    fail_window=datetime.timedelta(days=40), warn_window=datetime.timedelta(days=35)
+)
 
 
 @dg.asset(
     partitions_def=materialize.MONTHS,
+    pool="docker",
+    freshness_policy=_MONTHLY,
+    code_version=fingerprint.of("formulacode").version,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     ins={
-        table.name: dg.AssetIn(metadata={"columns": columns}) for table, columns in _COLUMNS.items()
+        table.name: dg.AssetIn(metadata={"columns": list(columns)})
+        for table, columns in tasks.COLUMNS.items()
     },
     group_name="publication",
     owners=[materialize.OWNER],
@@ -69,88 +58,110 @@ def formulacode(
     repositories: pa.RecordBatchReader,
     runner: dg.ResourceParam[work.Work],
     settings: dg.ResourceParam[Settings],
+    mirrors: dg.ResourceParam[Mirrors],
     docker: dg.ResourceParam[Docker],
-    dataset: dg.ResourceParam[DatasetFolder],
+    uv: dg.ResourceParam[Uv],
+    dataset: dg.ResourceParam[Dataset],
     options: dg.ResourceParam[Options],
 ) -> Rows:
     wanted = materialize.wanted(context)
+    inputs = {
+        "candidate_prs": candidate_prs,
+        "pull_requests": pull_requests,
+        "pr_classifications": pr_classifications,
+        "candidate_containers": candidate_containers,
+        "packages": packages,
+        "repositories": repositories,
+    }
+    tables = {name: months.split(reader, wanted) for name, reader in inputs.items()}
+    state = publication.look(dataset)
+    decided = []
+    for month, found in tasks.of_months(tables):
+        rules = state.rules(settings, months.label(month))
+        decided.append((month, rules, records.decide(found, rules)))
+    every = [task for _, _, found in decided for task in found if task.reason is None]
+    images = images_of(every, settings, mirrors.with_local(options.git(settings)), docker, uv)
     outcome = materialize.run(
         context,
         runner,
         options,
         FORMULACODE,
-        items(
-            months.split(candidate_prs, wanted),
-            months.split(pull_requests, wanted),
-            months.split(pr_classifications, wanted),
-            months.split(candidate_containers, wanted),
-            months.split(packages, wanted),
-            months.split(repositories, wanted),
-            settings.fc_registry,
-        ),
-        functools.partial(publish, docker=docker, registry=settings.fc_registry),
+        [(month, items(found, rules)) for month, rules, found in decided],
+        functools.partial(publish, images=images),
         settings=settings,
+        concurrency=2,  # a container each
     )
-    rows = outcome.rows[FORMULACODE.name]
-    paths = export(rows, dataset)
-    context.add_asset_metadata({"files": [str(path) for path in paths]}, asset_key=FORMULACODE.name)
-    return rows
+    published = []
+    for month in wanted:
+        version = release(dataset, month, runner.rows(FORMULACODE, month), images)
+        if version is not None:
+            published.append(version)
+            context.log.info(f"{months.label(month)} is {version.version} of {dataset.name}")
+    context.add_asset_metadata(
+        {"dataset": dataset.name, "versions": [version.version for version in published]},
+        asset_key=FORMULACODE.name,
+    )
+    return marked(outcome.rows[FORMULACODE.name], published)
 
 
-def items(
-    candidates: Monthly,
-    pull_requests: Monthly,
-    classifications: Monthly,
-    containers: Monthly,
-    environments: Monthly,
-    repositories: Monthly,
-    registry: str | None,
-) -> Iterator[tuple[datetime.date, list[work.Item[Task]]]]:
-    """Every performance pull request of the month with all that is known about it."""
-    for parts in zip(
-        candidates,
-        pull_requests,
-        classifications,
-        containers,
-        environments,
-        repositories,
-        strict=True,
-    ):
-        month = parts[0][0]
-        rows, *others = (
-            {work.key_of({"issue_number": None, "sha": None, **row}): row for row in part}
-            for _, part in parts
-        )
-        pulls, verdicts, built, environment, tracked = others
-        found = []
-        for key, row in rows.items():
-            name = f"{row['owner']}/{row['repo']}"
-            task = Task(
-                row,
-                pulls[key],
-                verdicts[key],
-                built.get(key),
-                environment.get(f"{name}@{row['merge_commit_sha']}"),
-                tracked[name],
+def images_of(
+    found: Sequence[Task], settings: Settings, mirrors: Mirrors, docker: Docker, uv: Uv
+) -> Images | None:
+    """What publishes the images of these tasks, if there is a registry."""
+    registry = Registry.of(settings)
+    if registry is None:
+        return None
+    candidates = [Candidate.of(t.candidate, t.environment) for t in found if t.environment]
+    make = functools.partial(toolbox.tools, settings, mirrors, docker, uv, candidates)
+    return Images(registry, docker, functools.cache(make))
+
+
+def release(
+    dataset: Dataset,
+    month: datetime.date,
+    rows: Iterable[Mapping[str, Any]],
+    images: Images | None,
+) -> Month | None:
+    """Publish the records of a month, all of whose images the registry has; its version."""
+    kept = list(rows)
+    if images is not None:
+        # One that was kept from before there was a registry waits for its image.
+        kept = [row for row in kept if row["image_digest"] is not None]
+        for row in kept:
+            images.check(row)
+    return publication.publish(dataset, months.label(month), files.table(kept))
+
+
+def items(found: Sequence[Task], rules: Rules) -> list[work.Item[tuple[Task, Rules]]]:
+    """Every task of a month, with and without an obstacle."""
+    return [
+        work.Item(work.key_of(task.candidate), (task, rules), records.digest(task, rules))
+        for task in found
+    ]
+
+
+def publish(item: tuple[Task, Rules], images: Images | None) -> work.Answer:
+    """The record of a task, its image pushed and verified first; none where something stands
+    against it.
+
+    Raises `TransientError` when the registry cannot be asked: the record waits for it.
+    """
+    task, rules = item
+    if task.reason is not None:
+        return work.Answer([], note=task.reason)
+    digest = images.publish(task) if images is not None else None
+    return work.Answer([records.record(task, rules, digest)])
+
+
+def marked(rows: Rows, published: Sequence[Month]) -> Rows:
+    """The rows with the time at which the dataset's version with them was made."""
+    when = {task: month.published_at for month in published for task in month.records}
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in rows.batches():
+            told: list[dict[str, Any]] = batch.to_pylist()
+            yield FORMULACODE.batch(
+                [{**row, "published_at": when.get(row["task_id"])} for row in told]
             )
-            found.append(work.Item(key, task, work.digest(vars(task), registry)))
-        yield month, found
 
-
-def export(rows: Rows, dataset: DatasetFolder) -> list[Any]:
-    """Write the months' records, sorted, and a README for the whole folder."""
-    table = pa.Table.from_batches(list(rows.batches()), FORMULACODE.schema)
-    table = table.sort_by([(name, "ascending") for name in FORMULACODE.key])
-    paths = []
-    for month in rows.months:
-        of_month = pc.field("partition_month") == pa.scalar(month)
-        paths.append(dataset.write(months.label(month), table.filter(of_month)))
-    card = (
-        importlib.resources.files("fc_assets.formulacode")
-        .joinpath("README.md.jinja")
-        .read_text("utf-8")
-    )
-    template = jinja2.Environment(autoescape=False).from_string(card)
-    counts = dataset.counts()
-    dataset.describe(template.render(counts=counts, columns=FORMULACODE.all_columns) + "\n")
-    return [path for path in paths if path is not None]
+    return dataclasses.replace(rows, batches=batches)

@@ -1,11 +1,53 @@
-"""Which candidates become records, and what a record says; why the others stay out."""
+"""Which candidates become records, and what a record says; why the others stay out.
+
+Everything here is decided from rows; `images` and `publication` do what was decided.
+"""
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+import hashlib
+import importlib.metadata
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fc_assets import work
-from fc_resources.docker import Docker
+from fc_assets.formulacode import RECORDS
+from fc_assets.formulacode.patches import patch_id
+from fc_assets.tables import FORMULACODE, MEASURED
+from fc_resources.registry import Registry
+from fc_resources.settings import Settings
+
+_REQUIRED = ("build", "smoke", "profile", "hygiene")
+#: A part of an image's name that is one as it is; a name's parts need letters at both ends.
+_PLAIN = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
+_LONGEST = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What besides a task decides whether it is published."""
+
+    registry: str | None
+    licenses: frozenset[str]
+    told: Mapping[str, str]
+    #: Reasons by task that was withdrawn.
+    withdrawn: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: Tasks of other months, by what their patch does.
+    elsewhere: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, settings: Settings, withdrawn: Mapping[str, str], elsewhere: Mapping[str, str]
+    ) -> "Rules":
+        registry = Registry.of(settings)
+        return cls(
+            registry.place if registry else None,
+            frozenset(settings.licenses),
+            settings.told_licenses,
+            withdrawn,
+            elsewhere,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,10 +60,50 @@ class Task:
     container: Mapping[str, Any] | None
     environment: Mapping[str, Any] | None
     repository: Mapping[str, Any]
+    #: Why it is no record, as far as rows tell.
+    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.candidate['owner']}/{self.candidate['repo']}"
+
+    @property
+    def task_id(self) -> str:
+        """`owner__repo-number`; no owner has an underscore."""
+        found = self.candidate
+        return f"{found['owner']}__{found['repo']}-{found['issue_number']}"
+
+    @functools.cached_property
+    def patch_id(self) -> str:
+        return patch_id(self.pull_request["patch"])
+
+    def license(self, rules: Rules) -> str | None:
+        """As the user tells it, else as GitHub does; GitHub's NOASSERTION tells nothing."""
+        known = self.repository.get("license")
+        found = rules.told.get(self.name.lower(), known)
+        return None if found in ("NOASSERTION", "other") else found
 
 
-def obstacle(task: Task) -> str | None:
-    """Why a task is not published, or None."""
+def decide(tasks: Iterable[Task], rules: Rules) -> list[Task]:
+    """The tasks of a month, oldest merge first, each with the reason it is no record, if any.
+
+    Of several with the same patch the first is taken, or that of another month.
+    """
+    taken = dict(rules.elsewhere)
+    decided = []
+    for task in sorted(tasks, key=lambda t: (t.candidate["merged_at"], work.key_of(t.candidate))):
+        reason = obstacle(task, rules)
+        if reason is None:
+            first = taken.setdefault(task.patch_id, task.task_id)
+            reason = None if first == task.task_id else f"the same patch as {first}"
+        decided.append(dataclasses.replace(task, reason=reason))
+    return decided
+
+
+def obstacle(task: Task, rules: Rules) -> str | None:
+    """Why a task by itself is not published, or None."""
+    if task.task_id in rules.withdrawn:
+        return f"withdrawn: {rules.withdrawn[task.task_id]}"
     if task.container is None or task.environment is None:
         return "no verified container"
     if task.pull_request["patch"] is None:
@@ -30,54 +112,102 @@ def obstacle(task: Task) -> str | None:
         return f"no problem statement: {task.candidate['reason']}"
     if task.candidate["leak_suspected"]:
         return f"leak suspected: {task.candidate['reason']}"
-    return None
+    return _unverified(task.container, rules.registry) or _unlicensed(task, rules)
 
 
-def publish(task: Task, docker: Docker, registry: str | None) -> work.Answer:
-    """The record of a task, its image pushed first; no record when something stands against it.
+def _unverified(container: Mapping[str, Any], registry: str | None) -> str | None:
+    if container["sandbox"] == "process":  # it has no image whose hygiene could be checked
+        return "verified without a container: there is no image to push" if registry else None
+    passed = {c["check"] for c in container["checks"] if c["outcome"] == "passed"}
+    lacking = [check for check in _REQUIRED if check not in passed]
+    return f"{lacking[0]} has not passed; run stage 6 with --force" if lacking else None
 
-    Raises `TransientError` when the registry does not take the image: the record waits for it.
-    """
-    reason = obstacle(task)
-    if reason is not None or task.container is None or task.environment is None:
-        return work.Answer([], note=reason)
-    candidate, container = task.candidate, task.container
+
+def _unlicensed(task: Task, rules: Rules) -> str | None:
+    license = task.license(rules)
+    if license is None:
+        return f"licence not known; tell it with FC_LICENSES={task.name}=SPDX-identifier"
+    return None if license in rules.licenses else f"licence {license} is not in FC_LICENSES"
+
+
+def digest(task: Task, rules: Rules) -> str:
+    """Of all that a record is made of."""
+    parts = [getattr(task, field.name) for field in dataclasses.fields(task)]
+    return work.digest(RECORDS, parts, rules.registry, task.license(rules))
+
+
+def record(task: Task, rules: Rules, image_digest: str | None) -> dict[str, Any]:
+    """The record of a task without obstacle; `image_digest` is that of its pushed image."""
+    candidate, container, environment = task.candidate, task.container, task.environment
+    if container is None or environment is None:
+        raise ValueError(f"{task.task_id} has no container")
     owner, repo, number = candidate["owner"], candidate["repo"], candidate["issue_number"]
-    name = image_name(owner, repo, number)
-    digest = None
-    if container["image"] is not None and registry is not None:
-        name = f"{registry}/{name}"
-        digest = docker.push(container["image"], name)
-    return work.Answer(
-        [
-            {
-                "owner": owner,
-                "repo": repo,
-                "issue_number": number,
-                "task_id": f"{owner}__{repo}-{number}",
-                "gt_hash": container["sha"],
-                "base_commit": container["base_sha"],
-                "date": candidate["merged_at"],
-                "instructions": candidate["statement"],
-                "classification": task.classification["category"],
-                "difficulty": task.classification["difficulty"],
-                "container_name": f"{owner}-{repo}-{number}".lower(),
-                "image_name": container["image"] and (name if digest else container["image"]),
-                "image_digest": digest,
-                "patch": task.pull_request["patch"],
-                "python_version": container["python_version"],
-                "pins": task.environment["pins"],
-                "license": task.repository.get("license"),
-                "sandbox": container["sandbox"],
-                "classifier": task.classification["classifier"],
-                "extractor": candidate["extractor"],
-                "origin": container["origin"],
-            }
-        ]
+    name = image_name(owner, repo)
+    pushed = f"{rules.registry}/{name}:{number}" if image_digest else container["image"]
+    return {
+        "owner": owner,
+        "repo": repo,
+        "issue_number": number,
+        "task_id": task.task_id,
+        "gt_hash": container["sha"],
+        "base_commit": container["base_sha"],
+        "date": candidate["merged_at"],
+        "instructions": candidate["statement"],
+        "classification": task.classification["category"],
+        "difficulty": task.classification["difficulty"],
+        "container_name": f"{name}-{number}",
+        "image_name": pushed,
+        "image_digest": image_digest,
+        "patch": task.pull_request["patch"],
+        "patch_id": task.patch_id,
+        "python_version": container["python_version"],
+        "license": task.license(rules),
+        "classifier": task.classification["classifier"],
+        "pipeline": pipeline(),
+        **_copied(candidate, ("extractor", "rendering")),
+        **_copied(environment, ("pins", "system_packages", "resolver", "uv_version")),
+        **_copied(container, ("sandbox", "checks", "benchmarks", "origin", "step", *MEASURED)),
+    }
+
+
+def _copied(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: row[name] for name in names}
+
+
+@functools.cache
+def pipeline() -> str:
+    """What makes records, with versions."""
+    return f"formulacode-data {importlib.metadata.version('formulacode-data')}; {RECORDS}"
+
+
+def image_name(owner: str, repo: str) -> str:
+    """`owner-repo` in lower case, as registries allow it and as no other repository has it.
+
+    A hyphen of a name is doubled: the one in the middle is the only single one. Names that cannot
+    be a part of an image's are told by their SHA-256, after two hyphens.
+    """
+    parts = [part.lower() for part in (owner, repo)]
+    name = "-".join(part.replace("-", "--") for part in parts)
+    if all(_PLAIN.fullmatch(part) for part in parts) and len(name) <= _LONGEST:
+        return name
+    told = hashlib.sha256("/".join(parts).encode()).hexdigest()[:20]
+    letters = re.sub(r"[^a-z0-9]+", "", parts[1])[:60]
+    return f"{letters or 'x'}--{told}"
+
+
+def content(rows: Iterable[Mapping[str, Any]]) -> str:
+    """SHA-256 of records whatever their order; what is null counts as not there."""
+    digests = sorted(
+        work.digest({name: value for name, value in row.items() if value is not None})
+        for row in rows
     )
+    return work.digest(digests)
 
 
-def image_name(owner: str, repo: str, number: int) -> str:
-    """`owner-repo:number` in lower case; a hyphen of a name is doubled, so that none collide."""
-    parts = (part.lower().replace("-", "--") for part in (owner, repo))
-    return f"{'-'.join(parts)}:{number}"
+def published(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the warehouse as the dataset has it."""
+    return {name: row.get(name) for name in COLUMNS}
+
+
+#: What a published record has: all but when it was.
+COLUMNS = tuple(c.name for c in FORMULACODE.all_columns if c.name != "published_at")

@@ -1,0 +1,71 @@
+"""The performance pull requests of a month with all that is known about them, from seven tables."""
+
+import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from fc_assets import months, work
+from fc_assets.formulacode.records import Task
+from fc_assets.tables import (
+    CANDIDATE_CONTAINERS,
+    CANDIDATE_PRS,
+    MEASURED,
+    PACKAGES,
+    PR_CLASSIFICATIONS,
+    PULL_REQUESTS,
+    REPOSITORIES,
+    Table,
+)
+from fc_resources.warehouse import Warehouse
+
+_PR = ("partition_month", "owner", "repo", "issue_number")
+#: What of each table a record is made of, or an image built of again.
+COLUMNS: Mapping[Table, Sequence[str]] = {
+    CANDIDATE_PRS: (
+        *_PR,
+        *("merged_at", "merge_commit_sha", "statement", "leak_suspected", "reason", "extractor"),
+        "rendering",
+    ),
+    PULL_REQUESTS: (*_PR, "patch", "diff_source"),
+    PR_CLASSIFICATIONS: (*_PR, "category", "difficulty", "classifier", "is_performance"),
+    CANDIDATE_CONTAINERS: (
+        *_PR,
+        *("sha", "base_sha", "python_version", "scripts", "origin", "step", "sandbox", "image"),
+        *("checks", "benchmarks", *MEASURED),
+    ),
+    PACKAGES: (
+        *("partition_month", "owner", "repo", "sha", "base_sha", "project_name", "project_root"),
+        *("asv_config", "python_version", "pins", "system_packages", "reason"),
+        *("resolver", "uv_version"),
+    ),
+    REPOSITORIES: ("partition_month", "owner", "repo", "license"),
+}
+Monthly = Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]]
+
+
+def of_months(tables: Mapping[str, Monthly]) -> Iterator[tuple[datetime.date, list[Task]]]:
+    """Tasks of each month, from rows of every table in `COLUMNS` by its name."""
+    for parts in zip(*(tables[table.name] for table in COLUMNS), strict=True):
+        month = parts[0][0]
+        rows, *others = (
+            {work.key_of({"issue_number": None, "sha": None, **row}): row for row in part}
+            for _, part in parts
+        )
+        pulls, verdicts, built, environment, tracked = others
+        found = []
+        for key, row in rows.items():
+            name = f"{row['owner']}/{row['repo']}"
+            commit = f"{name}@{row['merge_commit_sha']}"
+            parts_of = (pulls[key], verdicts[key], built.get(key), environment.get(commit))
+            found.append(Task(row, *parts_of, tracked[name]))
+        yield month, found
+
+
+def stored(warehouse: Warehouse, month: datetime.date) -> list[Task]:
+    """The tasks of a month as the warehouse has it."""
+    tables = {
+        table.name: months.split(warehouse.read(table.name, [month], columns), [month])
+        for table, columns in COLUMNS.items()
+    }
+    [(_, found)] = of_months(tables)
+    return found

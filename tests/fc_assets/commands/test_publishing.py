@@ -1,0 +1,182 @@
+"""`publish --dry-run`, `unpublish`, `get` and `diff` on homes whose warehouse was made by hand."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from fc_assets import cli, tables
+from fc_assets.formulacode import files, publication, records
+from fc_assets.formulacode.records import Task
+from fc_assets.tables import FORMULACODE, Table
+from fc_resources import settings
+from fc_resources.warehouse import PARTITION, Rows, Warehouse
+from tests.fc_assets.formulacode import material
+from tests.registries import RealRegistry
+
+_PARTS = {
+    tables.CANDIDATE_PRS: "candidate",
+    tables.PULL_REQUESTS: "pull_request",
+    tables.PR_CLASSIFICATIONS: "classification",
+    tables.CANDIDATE_CONTAINERS: "container",
+    tables.PACKAGES: "environment",
+    tables.REPOSITORIES: "repository",
+}
+
+
+def _zero(kind: pa.DataType) -> Any:
+    """Some value of a type."""
+    if pa.types.is_timestamp(kind):
+        return material.WHEN
+    if pa.types.is_list(kind):
+        return []
+    return "" if pa.types.is_string(kind) else pa.scalar(0, pa.int64()).cast(kind).as_py()
+
+
+def _store(table: Table, rows: list[dict[str, Any]]) -> None:
+    loaded = settings.load()
+    required = {c.name: _zero(c.type) for c in table.columns if c.required}
+    whole = [{PARTITION: material.JANUARY, **required, **row} for row in rows]
+    batch = table.batch(whole)
+    Warehouse(loaded.warehouse).replace(
+        table.name, Rows(table.schema, [material.JANUARY], lambda: [batch])
+    )
+
+
+def _home(*tasks: Task) -> None:
+    """Store what stages 1 to 6 would have stored of these tasks."""
+    settings.load().make_home()
+    for table, part in _PARTS.items():
+        found: list[Mapping[str, Any] | None] = [getattr(task, part) for task in tasks]
+        own = {tuple(row[name] for name in table.key): dict(row) for row in found if row}
+        _store(table, list(own.values()))
+
+
+def _run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit code and what was written."""
+    settings.current.cache_clear()
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(arguments))
+    told = capsys.readouterr()
+    return int(ended.value.code or 0), told.out, told.err
+
+
+def _task(number: int, **changes: Any) -> Task:
+    environment = {"sha": f"{number:040x}"} | (changes.pop("environment", None) or {})
+    candidate = {"merge_commit_sha": f"{number:040x}"} | changes.pop("candidate", {})
+    return material.task(number, candidate=candidate, environment=environment, **changes)
+
+
+def test_a_dry_run_tells_what_would_change_and_why_the_rest_stays_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tasks = [_task(1), _task(2), _task(3), _task(4, container=None)]
+    tasks.append(_task(5, pull_request={"patch": material.PATCH.format(number=1)}))
+    _home(*tasks)
+    dataset = publication.target(settings.load())
+    published = [*material.rows(1, 9), *material.rows(2, best=9.0)]
+    publication.publish(dataset, "2026-01", files.table(published))
+    before = dataset.refs()
+    code, out, _ = _run("publish", "--month", "2026-01", "--dry-run", "--json", capsys=capsys)
+    told = json.loads(out)
+    assert code == 0
+    assert told["summary"] == [
+        {"added": 1, "changed": 1, "removed": 1, "unchanged": 1, "left out": 2}
+    ]
+    assert [(row["task"], row["change"], row["reason"]) for row in told["records"]] == [
+        ("O-x__r-3", "added", ""),
+        ("O-x__r-2", "changed: best", ""),
+        ("O-x__r-9", "removed", ""),
+        ("O-x__r-1", "unchanged", ""),
+        ("O-x__r-4", "left out", "no verified container"),
+        ("O-x__r-5", "left out", "the same patch as O-x__r-1"),
+    ]
+    assert dataset.refs() == before
+
+
+def test_a_dry_run_asks_the_registry_and_pushes_nothing(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    real_registry: RealRegistry,
+) -> None:
+    monkeypatch.setenv("FC_REGISTRY", f"{real_registry.address}/fc")
+    digest = real_registry.upload("fc/o--x-r", "1-pr-000000000001")
+    _home(_task(1), _task(2))
+    rules = material.rules(registry=f"{real_registry.address}/fc")
+    row = {PARTITION: material.JANUARY, **records.record(_task(1), rules, digest)}
+    publication.publish(publication.target(settings.load()), "2026-01", files.table([row]))
+    _, out, _ = _run("publish", "--month", "2026-01", "--dry-run", "--json", capsys=capsys)
+    assert [(r["task"], r["change"], r["reason"]) for r in json.loads(out)["records"]] == [
+        ("O-x__r-2", "added", "its image is to be pushed"),
+        ("O-x__r-1", "unchanged", ""),
+    ]
+    assert real_registry.tags("fc/o--x-r") == ["1-pr-000000000001"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("publish", "--month", "2026-1"), "write YYYY-MM"),
+        (("publish", "--month", "2026-13"), "is not a date"),
+        (("publish", "--month", "2999-01"), "months go from"),
+        (("publish", "--month", "2026-01", "--dry-run"), "run stages 1 to 6 first"),
+        (("unpublish", "o__r-1", "--reason", " "), "--reason is empty"),
+        (("unpublish", "o__r-1", "--reason", "x"), "has no record o__r-1"),
+        (("get", "--to", "somewhere"), "has no version"),
+        (("diff", "a", "b"), "has no version a"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_writes_nothing(
+    arguments: tuple[str, ...],
+    why: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, told = _run(*arguments, capsys=capsys)
+    assert (code, told.count("\n")) == (2, 1)
+    assert why in told
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_withdrawn_record_leaves_dataset_and_warehouse(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _home(_task(1), _task(2))
+    rows = material.rows(1, 2)
+    _store(FORMULACODE, rows)
+    loaded = settings.load()
+    dataset = publication.target(loaded)
+    publication.publish(dataset, "2026-01", files.table(rows))
+    for _ in range(2):  # again, as after a kill
+        code, out, _ = _run("unpublish", "O-x__r-1", "--reason", "it\nleaks", capsys=capsys)
+        assert code == 0
+        assert "O-x__r-1 is withdrawn from 2026-01" in out
+    stored = Warehouse(loaded.warehouse).read("formulacode", [material.JANUARY]).read_all()
+    assert stored["task_id"].to_pylist() == ["O-x__r-2"]
+    _, out, _ = _run("publish", "--month", "2026-01", "--dry-run", "--json", capsys=capsys)
+    assert [(r["task"], r["change"], r["reason"]) for r in json.loads(out)["records"]] == [
+        ("O-x__r-2", "unchanged", ""),
+        ("O-x__r-1", "left out", "withdrawn: it leaks"),
+    ]
+    code, out, _ = _run(
+        "diff", "formulacode@2026-01", "formulacode@2026-01.1", "--json", capsys=capsys
+    )
+    [change] = json.loads(out)["records"]
+    assert (change["task"], change["reason"]) == ("O-x__r-1", "withdrawn: it leaks")
+
+
+def test_any_version_is_fetched(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    dataset = publication.target(settings.load())
+    publication.publish(dataset, "2026-01", material.table(1))
+    publication.publish(dataset, "2026-01", material.table(1, 2))
+    folder = tmp_path / "got"
+    code, out, _ = _run("get", "--rev", "formulacode@2026-01", "--to", str(folder), capsys=capsys)
+    assert code == 0
+    assert f"{folder}/data/2026-01.parquet" in out.split()
+    found = files.from_parquet((folder / "data" / "2026-01.parquet").read_bytes())
+    assert found["issue_number"].to_pylist() == [1]

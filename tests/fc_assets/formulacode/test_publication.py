@@ -1,0 +1,407 @@
+"""Versions of the dataset in both targets: repeated, killed, raced, withdrawn from, compared.
+
+In every case: no month lost, no version made twice, no tag moved.
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fc_assets.formulacode import files, publication
+from fc_resources.dataset import Dataset, Refs
+from fc_resources.dataset_folder import DatasetFolder
+from fc_resources.errors import PermanentError, TransientError, UsageError
+from fc_resources.huggingface import Hub
+from tests.fakes.hub import TOKEN, FakeHub
+from tests.fc_assets.formulacode import material
+
+_NOW = datetime.datetime(2026, 4, 1, tzinfo=datetime.UTC)
+_FEBRUARY = datetime.date(2026, 2, 1)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    with FakeHub() as fake:
+        yield fake
+
+
+@pytest.fixture(params=["folder", "hub"])
+def dataset(request: pytest.FixtureRequest, tmp_path: Path, fake: FakeHub) -> Dataset:
+    if request.param == "folder":
+        return DatasetFolder(tmp_path / "published")
+    return Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
+
+
+def _numbers(dataset: Dataset, label: str = "2026-01", rev: str | None = None) -> list[int]:
+    state = publication.find(dataset, rev)
+    return publication.month_of(dataset, state, label)["issue_number"].to_pylist()
+
+
+def _whole(dataset: Dataset) -> tuple[str | None, dict[str, str]]:
+    """Head and tags, all files being what the manifest says, and the newest version tagged."""
+    state = publication.look(dataset)
+    for path, told in state.manifest.files.items():
+        content = dataset.read(path, state.revision or "")
+        assert content is not None, path
+        assert (hashlib.sha256(content).hexdigest(), len(content)) == (told.sha256, told.bytes)
+    assert {*state.tags} == {*state.manifest.versions}
+    assert not state.tags or state.tags[state.manifest.versions[-1]] == state.revision
+    return state.revision, dict(state.tags)
+
+
+def test_the_same_records_again_make_no_version(dataset: Dataset) -> None:
+    publication.publish(dataset, "2026-01", material.table(2, 1))
+    before = _whole(dataset)
+    month = publication.publish(dataset, "2026-01", material.table(1, 2))
+    assert _whole(dataset) == before
+    assert [*before[1]] == ["formulacode@2026-01"]
+    assert month is not None
+    assert month.version == "formulacode@2026-01"
+    assert _numbers(dataset) == [1, 2]
+
+
+def test_a_month_is_replaced_whole_and_its_earlier_versions_stay(dataset: Dataset) -> None:
+    for numbers in [(1, 2), (2, 3, 4), (3,)]:
+        publication.publish(dataset, "2026-01", material.table(*numbers))
+        _whole(dataset)
+    tags = [*_whole(dataset)[1]]
+    assert tags == ["formulacode@2026-01", "formulacode@2026-01.1", "formulacode@2026-01.2"]
+    assert [_numbers(dataset, rev=tag) for tag in tags] == [[1, 2], [2, 3, 4], [3]]
+
+
+def test_months_do_not_touch_each_other(dataset: Dataset) -> None:
+    publication.publish(dataset, "2026-02", material.table(7, month=_FEBRUARY))
+    publication.publish(dataset, "2026-01", material.table(1))
+    publication.publish(dataset, "2026-02", material.table(8, month=_FEBRUARY))
+    assert _numbers(dataset, "2026-01") == [1]
+    assert _numbers(dataset, "2026-02") == [8]
+    assert "formulacode@2026-02.1" in _whole(dataset)[1]
+
+
+def test_a_month_without_records_has_no_files_and_never_had_a_version(dataset: Dataset) -> None:
+    assert publication.publish(dataset, "2026-01", material.table()) is None
+    assert dataset.refs() == Refs(None, {})
+    publication.publish(dataset, "2026-01", material.table(1))
+    month = publication.publish(dataset, "2026-01", material.table())
+    assert month is not None
+    assert (month.version, month.records) == ("formulacode@2026-01.1", {})
+    _, tags = _whole(dataset)
+    assert dataset.read(files.data("2026-01"), tags["formulacode@2026-01.1"]) is None
+    assert _numbers(dataset, rev="formulacode@2026-01") == [1]
+
+
+def test_a_withdrawn_record_stays_out_and_tells_why(dataset: Dataset) -> None:
+    publication.publish(dataset, "2026-01", material.table(1, 2))
+    assert publication.withdraw(dataset, "O-x__r-1", "it leaks", _NOW) == "2026-01"
+    before = _whole(dataset)
+    assert publication.withdraw(dataset, "O-x__r-1", "again", _NOW) == "2026-01"
+    publication.publish(dataset, "2026-01", material.table(1, 2))
+    assert _whole(dataset) == before
+    assert _numbers(dataset) == [2]
+    told = json.loads(dataset.read(files.WITHDRAWN, before[0] or "") or b"")
+    assert [(one["task_id"], one["reason"]) for one in told] == [("O-x__r-1", "it leaks")]
+    [change] = publication.compare(dataset, "formulacode@2026-01", "formulacode@2026-01.1")
+    assert (change["change"], change["reason"]) == ("removed", "withdrawn: it leaks")
+
+
+def test_only_what_was_published_can_be_withdrawn(dataset: Dataset) -> None:
+    with pytest.raises(UsageError, match="has no record O-x__r-1"):
+        publication.withdraw(dataset, "O-x__r-1", "it leaks", _NOW)
+    assert dataset.refs().head is None
+
+
+def test_a_version_is_fetched_whole_and_checked(dataset: Dataset, tmp_path: Path) -> None:
+    publication.publish(dataset, "2026-01", material.table(1))
+    publication.publish(dataset, "2026-01", material.table(2))
+    paths = publication.fetch(dataset, "formulacode@2026-01", tmp_path / "old")
+    assert files.from_parquet((tmp_path / "old/data/2026-01.parquet").read_bytes()).num_rows == 1
+    assert {p for p in (tmp_path / "old").rglob("*") if p.is_file()} == set(paths)
+    with pytest.raises(UsageError, match="is there already"):
+        publication.fetch(dataset, None, tmp_path / "old")
+    with pytest.raises(UsageError, match="has no version formulacode@2026-09; there are: "):
+        publication.fetch(dataset, "formulacode@2026-09", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+@dataclasses.dataclass
+class _Tampered:
+    """A dataset in which one file is another than it was."""
+
+    inner: Dataset
+    path: str
+
+    def read(self, path: str, revision: str) -> bytes | None:
+        content = self.inner.read(path, revision)
+        return b"other" if path == self.path and content else content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize("path", ["data/2026-01.parquet", "README.md", "withdrawn.json"])
+def test_a_changed_file_is_not_fetched(dataset: Dataset, tmp_path: Path, path: str) -> None:
+    publication.publish(dataset, "2026-01", material.table(1))
+    other: Any = _Tampered(dataset, path)
+    with pytest.raises(PermanentError, match="is not what its manifest"):
+        publication.fetch(other, None, tmp_path / "got")
+    assert not (tmp_path / "got").exists()
+
+
+def test_a_manifest_of_another_format_is_left_alone(dataset: Dataset) -> None:
+    publication.publish(dataset, "2026-01", material.table(1))
+    other: Any = _Tampered(dataset, files.MANIFEST)
+    with pytest.raises(PermanentError, match="update formulacode-data"):
+        publication.publish(other, "2026-01", material.table(2))
+
+
+def test_what_changed_between_versions_is_told_by_record_and_column(dataset: Dataset) -> None:
+    publication.publish(dataset, "2026-01", material.table(1, 2, 3))
+    rows = [*material.rows(2, best=9.0, verdict="unknown"), *material.rows(3, 4)]
+    publication.publish(dataset, "2026-01", files.table(rows))
+    publication.publish(dataset, "2026-02", material.table(5, month=_FEBRUARY))
+    found = publication.compare(dataset, "formulacode@2026-01", "formulacode@2026-02")
+    assert [(row["month"], row["task"], row["change"]) for row in found] == [
+        ("2026-01", "O-x__r-1", "removed"),
+        ("2026-01", "O-x__r-2", "changed: verdict, best"),
+        ("2026-01", "O-x__r-4", "added"),
+        ("2026-02", "O-x__r-5", "added"),
+    ]
+    assert publication.compare(dataset, "formulacode@2026-02", "formulacode@2026-02") == []
+
+
+class _KilledError(BaseException):
+    """The process ended here."""
+
+
+@dataclasses.dataclass
+class _Killed:
+    """A dataset whose user is killed before or after the n-th step that changes something."""
+
+    inner: Dataset
+    left: int
+    after: bool
+
+    def _step(self, do: Callable[[], None]) -> None:
+        self.left -= 1
+        if self.left == 0 and not self.after:
+            raise _KilledError
+        do()
+        if self.left == 0:
+            raise _KilledError
+
+    def commit(self, files: Mapping[str, bytes | None], parent: str | None, message: str) -> None:
+        self._step(lambda: self.inner.commit(files, parent, message))
+
+    def tag(self, name: str, revision: str) -> None:
+        self._step(lambda: self.inner.tag(name, revision))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_between_any_two_steps_and_repeated_it_ends_the_same(
+    dataset: Dataset, step: int, after: bool
+) -> None:
+    publication.publish(dataset, "2026-01", material.table(1))
+    killed: Any = _Killed(dataset, step, after)
+    with pytest.raises(_KilledError):
+        publication.publish(killed, "2026-01", material.table(2))
+    publication.publish(dataset, "2026-01", material.table(2))
+    assert [*_whole(dataset)[1]] == ["formulacode@2026-01", "formulacode@2026-01.1"]
+    assert _numbers(dataset) == [2]
+
+
+def test_another_publisher_tags_what_a_killed_one_left(dataset: Dataset) -> None:
+    killed: Any = _Killed(dataset, 1, after=True)
+    with pytest.raises(_KilledError):
+        publication.publish(killed, "2026-01", material.table(1))
+    assert dict(dataset.refs().tags) == {}
+    publication.publish(dataset, "2026-02", material.table(2, month=_FEBRUARY))
+    assert [*_whole(dataset)[1]] == ["formulacode@2026-01", "formulacode@2026-02"]
+    assert _numbers(dataset, "2026-01", "formulacode@2026-01") == [1]
+
+
+def test_a_kill_at_any_file_of_a_folder_leaves_a_version_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, done, kill_at = Path.replace, False, 0
+    for kill_at in range(1, 100):
+        dataset, left = DatasetFolder(tmp_path / f"{kill_at}"), kill_at
+        publication.publish(dataset, "2026-01", material.table(1))
+
+        def counting(path: Path, target: Path) -> Path:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise _KilledError
+            return replace(path, target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "replace", counting)
+            try:
+                publication.publish(dataset, "2026-01", material.table(1, 2))
+                done = True
+            except _KilledError:
+                done = False
+        publication.publish(dataset, "2026-01", material.table(1, 2))
+        assert [*_whole(dataset)[1]] == ["formulacode@2026-01", "formulacode@2026-01.1"]
+        shown = files.from_parquet((dataset.path / "data/2026-01.parquet").read_bytes())
+        assert shown.num_rows == 2
+        if done:
+            break
+    assert done
+    assert kill_at > 8  # as many files as a version has, and its head and tag
+
+
+def test_a_lost_answer_makes_no_second_version(
+    fake: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "_PAUSE_S", 0)
+    hub = Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
+    publication.publish(hub, "2026-01", material.table(1))
+    fake.lose("POST .*/commit/")
+    publication.publish(hub, "2026-01", material.table(2))
+    fake.lose("POST .*/tag/")
+    publication.publish(hub, "2026-01", material.table(3))
+    assert len(_whole(hub)[1]) == 3
+    assert len(fake.repositories["o/data"].commits) == 4
+
+
+def test_an_outage_of_the_hub_leaves_the_version_before(
+    fake: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "_PAUSE_S", 0)
+    hub = Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
+    publication.publish(hub, "2026-01", material.table(1))
+    fake.fail("POST .*/commit/", 503, times=5)
+    with pytest.raises(TransientError, match="503"):
+        publication.publish(hub, "2026-01", material.table(2))
+    assert _numbers(hub) == [1]
+    publication.publish(hub, "2026-01", material.table(2))
+    assert [*_whole(hub)[1]] == ["formulacode@2026-01", "formulacode@2026-01.1"]
+
+
+def _at_once(dataset: Callable[[int], Dataset], publish: Callable[[Dataset, int], object]) -> None:
+    errors: list[BaseException] = []
+
+    def run(index: int) -> None:
+        try:
+            publish(dataset(index), index)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+@pytest.mark.parametrize("target", ["folder", "hub"])
+def test_publishers_at_once_lose_no_month(
+    target: str, fake: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "_PAUSE_S", 0.01)
+
+    def dataset(index: int) -> Dataset:
+        if target == "folder":
+            return DatasetFolder(tmp_path / "published")
+        return Hub("o/data", tmp_path / f"cache-{index}", TOKEN, fake.url)
+
+    def publish(dataset: Dataset, index: int) -> None:
+        month = datetime.date(2026, index, 1)
+        publication.publish(dataset, f"2026-{index:02}", material.table(index, month=month))
+
+    _at_once(dataset, publish)
+    assert {*_whole(dataset(0))[1]} == {f"formulacode@2026-0{n}" for n in range(1, 5)}
+    assert [_numbers(dataset(0), f"2026-0{n}") for n in range(1, 5)] == [[1], [2], [3], [4]]
+
+
+def test_what_another_publisher_makes_of_the_month_is_not_undone(
+    fake: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "_PAUSE_S", 0)
+    ours, other = (Hub("o/data", tmp_path / name, TOKEN, fake.url) for name in ("a", "b"))
+    publication.publish(ours, "2026-01", material.table(1))
+    fake.before("GET .*/refs", lambda: None)
+    fake.before(
+        "GET .*/refs", lambda: publication.publish(other, "2026-01", material.table(1, 2, 3))
+    )
+    publication.publish(ours, "2026-01", material.table(1, 2))
+    assert sorted(_whole(ours)[1]) == [
+        "formulacode@2026-01",
+        "formulacode@2026-01.1",
+        "formulacode@2026-01.2",
+    ]
+    assert _numbers(ours) == [1, 2, 3]
+
+
+def test_a_picture_of_nothing_goes(dataset: Dataset) -> None:
+    publication.publish(dataset, "2026-01", material.table(1))
+    assert "pictures/speedup.svg" in publication.look(dataset).manifest.files
+    publication.publish(dataset, "2026-01", material.table(1, verdict=None))
+    _whole(dataset)
+    state = publication.look(dataset)
+    assert "pictures/speedup.svg" not in state.manifest.files
+    assert dataset.read("pictures/speedup.svg", state.revision or "") is None
+
+
+def test_publishers_of_the_same_month_at_once_make_one_version(
+    fake: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "_PAUSE_S", 0.01)
+    _at_once(
+        lambda index: Hub("o/data", tmp_path / f"cache-{index}", TOKEN, fake.url),
+        lambda hub, _: publication.publish(hub, "2026-01", material.table(1)),
+    )
+    assert len(fake.repositories["o/data"].commits) == 2
+    assert [*fake.repositories["o/data"].tags] == ["formulacode@2026-01"]
+
+
+def _older_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the project be one that did not know a column yet."""
+    older = pa.schema([field for field in files.schema() if field.name != "machine"])
+    monkeypatch.setattr(files, "schema", lambda: older)
+    monkeypatch.setattr(files.records, "COLUMNS", tuple(older.names))
+
+
+def test_a_new_column_is_in_the_files_of_all_months(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        _older_version(patched)
+        publication.publish(dataset, "2026-01", material.table(1))
+    before = publication.look(dataset).manifest.months["2026-01"]
+    publication.publish(dataset, "2026-02", material.table(2, month=_FEBRUARY))
+    state = publication.look(dataset)
+    for label in ("2026-01", "2026-02"):
+        content = dataset.read(files.data(label), state.revision or "")
+        assert content is not None
+        assert pq.read_schema(pa.BufferReader(content)).names == files.schema().names
+    assert state.manifest.months["2026-01"] == before
+
+
+def test_an_older_version_of_the_project_drops_no_column(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publication.publish(dataset, "2026-01", material.table(1))
+    before = _whole(dataset)
+    with monkeypatch.context() as patched:
+        _older_version(patched)
+        with pytest.raises(PermanentError, match=r"would drop \(machine\); update"):
+            publication.publish(dataset, "2026-02", material.table(2, month=_FEBRUARY))
+    assert _whole(dataset) == before
