@@ -3,8 +3,8 @@
     FC_HOME=/tmp/pictures fc-data demo
     python -m docs.pictures /tmp/pictures/demo
 
-Needs what the browser test needs. Run it at the top of the project; the pictures land beside this
-file.
+Needs what the browser test needs, and goes the same way in a home of its own, where the cascade's
+run builds a container. Run it at the top of the project; the pictures land beside this file.
 """
 
 import base64
@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests import samples, test_browser
 from tests.test_browser import Browser, browsing, served
 
 _FOLDER = Path(__file__).parent
@@ -20,6 +21,7 @@ _GROUPS = ("discovery", "judgement", "environments", "publication")
 _WINDOW = (3000, 1800)
 _WIDTH = 1600
 _MARGIN = 16
+_BUILD_S = 300
 
 _BOXES = """
 return [...document.querySelectorAll('svg foreignObject')]
@@ -46,12 +48,26 @@ def graph(browser: Browser, target: Path) -> None:
     _clip(browser, target, left, top, right - left, bottom - top)
 
 
+def backfill(browser: Browser, target: Path) -> None:
+    """A backfill of three months when it is done."""
+    browser.driver.set_window_size(_WIDTH, 620)
+    test_browser.backfill(browser)
+    browser.driver.save_screenshot(str(target))
+
+
 def partitions(browser: Browser, target: Path) -> None:
-    """One month of one asset."""
-    browser.driver.set_window_size(_WIDTH, 1150)
-    browser.open("/assets/pull_requests?view=partitions&partition=2026-01-01")
-    browser.see("//*[.='Run']/following::*[@aria-label='run_success']")
-    browser.metadata()
+    """One month of one asset, with what failed and why."""
+    browser.driver.set_window_size(_WIDTH, 1250)
+    test_browser.reason(browser, "pull_requests")
+    browser.driver.save_screenshot(str(target))
+
+
+def cascade(browser: Browser, target: Path) -> None:
+    """A run that the cascade started, with the tag that says why."""
+    browser.driver.set_window_size(_WIDTH, 620)
+    test_browser.cascade(browser)
+    browser.see("//*[normalize-space()='Success']", _BUILD_S)
+    browser.until_still("return document.querySelector('[role=dialog]').getBoundingClientRect()")
     browser.driver.save_screenshot(str(target))
 
 
@@ -63,13 +79,20 @@ def _clip(
     target.write_bytes(base64.b64decode(shot["data"]))
 
 
-def main(home: Path) -> None:
-    """Both pictures from the interface on a home that `fc-data demo` filled."""
+def main(demo: Path) -> None:
+    """All pictures; that of the graph from a home that `fc-data demo` filled."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with served(home, folder / "ui.log") as url, browsing(url, folder, _WINDOW) as browser:
+        with served(demo, folder / "ui.log") as url, browsing(url, folder, _WINDOW) as browser:
             graph(browser, _FOLDER / "graph.png")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        home = samples.home_with_sample(folder / "home")
+        test_browser.operate(home)
+        with served(home, folder / "ui.log") as url, browsing(url, folder) as browser:
+            backfill(browser, _FOLDER / "backfill.png")
             partitions(browser, _FOLDER / "partitions.png")
+            cascade(browser, _FOLDER / "cascade.png")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,11 @@ _HOME = "formulacode/home"
 _FROM = "fc-data"
 #: A daemon that has said nothing for so long is not there.
 _SILENCE_S = 120.0
-_ACTIVE = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+_ACTIVE = [
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def prepare(settings: Settings) -> Path:
@@ -62,15 +66,22 @@ def own_run(settings: Settings) -> Iterator[tuple[str, dict[str, str]]]:
 def end_dead_runs(instance: dg.DagsterInstance) -> None:
     """Have runs fail whose process was killed: Dagster would count them as running for ever."""
     for run in instance.get_runs(dg.RunsFilter(statuses=_ACTIVE)):
-        home = run.tags.get(_HOME)
-        if home and (_FROM, run.run_id) not in living.alive(Path(home)):
-            instance.report_run_failed(run, "the process of fc-data that ran it is gone")
+        home = Path(run.tags.get(_HOME, ""))
+        # A home that is not there has another path here, or another machine.
+        if _HOME not in run.tags or not living.is_home(home):
+            continue
+        if (_FROM, run.run_id) in living.alive(home):
+            continue
+        # It says that it has ended before it lets go: if not by now, it never will.
+        now = instance.get_run_by_id(run.run_id)
+        if now is not None and now.status in _ACTIVE:
+            instance.report_run_failed(now, "the process of fc-data that ran it is gone")
 
 
 def has_daemon(instance: dg.DagsterInstance) -> bool:
     """Whether a daemon evaluates sensors: it says so every half minute."""
     beat = instance.get_daemon_heartbeats().get("SENSOR")
-    return beat is not None and time.time() - beat.timestamp < _SILENCE_S
+    return beat is not None and 0 <= time.time() - beat.timestamp < _SILENCE_S
 
 
 def render(fc_home: Path) -> str:

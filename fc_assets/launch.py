@@ -156,7 +156,10 @@ class Launcher:
             self._console.print(
                 f"{months.label(month)}: {len(found)} {why}", markup=False, highlight=False
             )
-            options = self._options.model_copy(update=self._as_before(month))
+            before = cascade.options_of(self._ledger.progress(), month)
+            if self._options.agent == "none":
+                before["agent"] = "none"
+            options = self._options.model_copy(update={**before, "force": False})
             problem = self._launch(instance, [report.stage], [month], options, why)
             report.problems += [problem] if problem else []
             self._again.add(month)
@@ -165,12 +168,6 @@ class Launcher:
             if later.stage > report.stage:
                 name, more = STAGES[later.stage].name, set(tried) - set(later.asked)
                 later.asked += sorted(month for month in more if (name, month) in states)
-
-    def _as_before(self, month: datetime.date) -> dict[str, Any]:
-        """What is not this run's to change in a month that it was not asked for."""
-        state = self._ledger.progress().get((CANDIDATE_CONTAINERS.name, month))
-        before = state.inputs["tasks_per_repo"] if state else "0"
-        return {"force": False, "tasks_per_repo": None if before == "None" else int(before)}
 
     def _launch(
         self,

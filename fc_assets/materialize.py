@@ -49,9 +49,11 @@ def months_of_run(tags: Mapping[str, str]) -> list[datetime.date]:
     first = tags.get(ASSET_PARTITION_RANGE_START_TAG) or tags.get(PARTITION_NAME_TAG)
     if first is None:
         return []
-    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or first
-    end = months.following(datetime.date.fromisoformat(last))
-    return months.covering(datetime.date.fromisoformat(first), end)
+    last = datetime.date.fromisoformat(tags.get(ASSET_PARTITION_RANGE_END_TAG) or first)
+    found = [datetime.date.fromisoformat(first)]
+    while found[-1] < last:
+        found.append(months.following(found[-1]))
+    return found
 
 
 def metadata(table: Table) -> dict[str, Any]:

@@ -73,14 +73,15 @@ class Queue(Protocol[V]):
     """Items of which more come up when others end.
 
     To iterate takes what is due now; its length is how many different items were due so far.
-    `ended` is called when an answer is durable, and with None for what has no new one.
+    `ended` is called when an answer is durable, with the error of what failed, and with None for
+    what keeps the answer it had.
     """
 
     def __iter__(self) -> "Iterator[Item[V]]": ...
 
     def __len__(self) -> int: ...
 
-    def ended(self, key: str, answer: "Answer | None") -> None: ...
+    def ended(self, key: str, answer: "Answer | Exception | None") -> None: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -342,9 +343,10 @@ class _MonthRun:
         except BaseException as error:
             self._note_limit(error)
             self._save({}, [], "failed")
-            self._put_off()
+            self._put_off(done=False)
             raise
-        self._put_off()
+        c = self._counters
+        self._put_off(done=not (interrupts.STOP.is_set() or self._ended or c.failed or c.unknown))
         if interrupts.STOP.is_set() or self._ended:
             self._save({}, [], "interrupted")
         if self._ended:
@@ -408,11 +410,11 @@ class _MonthRun:
             why = ended.unknown or "" if isinstance(ended, Answer) else one_line(ended, 1000)
             self._limit = until, why
 
-    def _put_off(self) -> None:
-        """Note that a limit left something to do, or that none did."""
+    def _put_off(self, *, done: bool) -> None:
+        """Note that a limit left something to do, or that nothing is left."""
         c = self._counters
         progressed = c.done > c.unknown
-        self._ledger.put_off(self._main.name, self._month, self._limit, progressed)
+        self._ledger.put_off(self._main.name, self._month, self._limit, progressed, done)
 
     def _not_listed(self, found: Unlisted) -> Failure:
         if found.gone and any(_GROUP.sub("", key) == found.key for key in self._before):
@@ -427,6 +429,11 @@ class _MonthRun:
     def _keeps_answer(self, key: str, ended: Answer | Exception) -> bool:
         """Whether an earlier answer stays, since nothing better could be found out this time."""
         known = self._before.get(key)
+        if self._queue is not None and isinstance(ended, Answer) and not ended.rows:
+            # A run beside this one may have found what this one did not.
+            now = self._ledger.results(self._main.name, self._month).get(key)
+            if now and now.row_count and now.digest == self._current[key]:
+                return True
         if known is None:
             return False
         if isinstance(ended, Answer):
@@ -540,7 +547,7 @@ class _MonthRun:
                     answers.append((item.key, None if kept else answer, encoded))
             if not isinstance(answer, Answer):
                 failures.append(self._failed(item.key, answer))
-                answers.append((item.key, None, {}))
+                answers.append((item.key, answer, {}))
         self._save(results, failures, "running")
         if self._queue is not None:
             for key, answer, known in answers:

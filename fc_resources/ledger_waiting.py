@@ -74,21 +74,25 @@ class Waiting(Store):
         month: datetime.date,
         limit: tuple[float, str] | None,
         progressed: bool,
+        done: bool = True,
     ) -> None:
         """Note until when a limit keeps a month from being finished, and why; None if none does.
 
-        `retries` counts how often it was met again before anything else was finished.
+        `retries` counts how often one was met again after it was over, before anything else was
+        finished. Of a month that no limit ended, but that is not `done` either, nothing changes.
         """
         c, now = tables.put_off.c, time.time()
         here = (c.table_name == table, c.month == month)
         with self._begin() as con:
-            before = con.scalar(sa.select(c.retries).where(*here))
-            if before is not None:
+            before = con.execute(sa.select(c.retries, c.until).where(*here)).one_or_none()
+            if before is not None and (limit is not None or done):
                 con.execute(sa.delete(tables.put_off).where(*here))
             if limit is not None:
                 row = {"table_name": table, "month": month, "until": limit[0], "since": now}
-                row["retries"] = 0 if before is None or progressed else before + 1
-                con.execute(sa.insert(tables.put_off).values({**row, "reason": limit[1]}))
+                retries = 0 if before is None or progressed else before.retries
+                again = bool(before) and not progressed and before.until <= now
+                row |= {"retries": retries + again, "reason": limit[1]}
+                con.execute(sa.insert(tables.put_off).values(row))
 
     def months_put_off(self) -> list[PutOff]:
         """Months that wait for a limit, and those that could be finished now that it is over."""
@@ -122,6 +126,12 @@ class Waiting(Store):
         with self._read() as con:
             rows = con.execute(query.order_by(c.asked_at, c.item, c.recipe))
             return [Neighbor(*row) for row in rows]
+
+    def withdraw(self, found: Iterable[Neighbor]) -> None:
+        """Forget that these were asked for, so that they can be again."""
+        with self._begin() as con:
+            for neighbor in found:
+                con.execute(sa.delete(tables.neighbors).where(*_is(neighbor)))
 
     def settle(self, tried: Iterable[Neighbor]) -> None:
         """Note that these were tried, whatever came of it."""

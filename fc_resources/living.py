@@ -39,6 +39,11 @@ def alive(home: Path) -> set[tuple[str, str]]:
     return {(table, run_id) for table, _, run_id in held}
 
 
+def is_home(home: Path) -> bool:
+    """Whether runs of this home would be seen to be alive."""
+    return _folder(home).is_dir()
+
+
 def _folder(home: Path) -> Path:
     return home / "locks" / "runs"
 

@@ -3,6 +3,7 @@
 Who waits is decided where a success is recorded, in `fc_assets.candidate_containers.cascade`.
 """
 
+import time
 from collections.abc import Iterator
 
 import dagster as dg
@@ -29,12 +30,12 @@ def neighbors(
 
 
 def due(ledger: Ledger) -> list[Due]:
-    """The months in which somebody waits; one that never ran tries nobody else."""
-    states, found = ledger.progress(), []
+    """The months in which somebody waits, but for those that wait for a limit."""
+    states, found, table = ledger.progress(), [], CANDIDATE_CONTAINERS
+    later = {(p.table, p.month) for p in ledger.months_put_off() if p.until > time.time()}
     for month, waiting in cascade.waiting(ledger).items():
-        last = states.get((CANDIDATE_CONTAINERS.name, month))
-        options = {} if last else {"tasks_per_repo": 0}
-        state = work.digest(sorted((n.item, n.recipe) for n in waiting))
-        stages = (CANDIDATE_CONTAINERS.stage,)
-        found.append(Due(month, stages, cascade.cause(waiting), state, last, options))
+        if (table.name, month) not in later:
+            state = work.digest(sorted((n.item, n.recipe) for n in waiting))
+            last = states.get((table.name, month))
+            found.append(Due(month, (table.stage,), cascade.cause(waiting), state, last))
     return found

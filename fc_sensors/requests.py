@@ -9,14 +9,15 @@ import dataclasses
 import datetime
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
 from fc_assets import instance as instances
-from fc_assets import materialize, months
-from fc_assets.tables import TABLES
+from fc_assets import materialize, months, plan
+from fc_assets.candidate_containers import cascade
+from fc_assets.tables import CANDIDATE_CONTAINERS, TABLES
 from fc_resources.ledger import Ledger, Progress
 
 _FIRST_S = 300.0
@@ -33,7 +34,7 @@ _UNDER_WAY = [
 class Due:
     """A month that stages should run for: why, in words, and `state`, which their run changes.
 
-    It runs as `last` did, a run that the ledger knows, but for `options`.
+    It runs with the options of `last`, a run that the ledger knows.
     """
 
     month: datetime.date
@@ -41,7 +42,6 @@ class Due:
     cause: str
     state: str
     last: Progress | None
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def ask(
@@ -61,7 +61,7 @@ def ask(
             asked[key] = before
             continue
         asked[key] = {**before, "times": before["times"] + 1, "at": now}
-        requests.append(_request(context.instance, each))
+        requests.append(_request(context.instance, ledger.progress(), each))
     yield from requests
     context.update_cursor(json.dumps(asked))
     if not due:
@@ -70,11 +70,14 @@ def ask(
         yield dg.SkipReason(f"{len(due)} months have a run already, or had one in vain just now")
 
 
-def _request(instance: dg.DagsterInstance, due: Due) -> dg.RunRequest:
+def _request(instance: dg.DagsterInstance, states: plan.States, due: Due) -> dg.RunRequest:
     run = instance.get_run_by_id(due.last.run_id) if due.last else None
     config: Any = run.run_config if run else {}
     before = config.get("resources", {}).get("options", {}).get("config", {})
-    options = {**before, **due.options, "force": False}
+    options = {**before, "force": False}
+    if CANDIDATE_CONTAINERS.stage in due.stages:
+        # What costs most is never more than it was, whatever became of that run.
+        options |= cascade.options_of(states, due.month)
     return dg.RunRequest(
         partition_key=months.key(due.month),
         run_config={"resources": {"options": {"config": options}}},

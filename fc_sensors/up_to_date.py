@@ -53,12 +53,16 @@ def due(ledger: Ledger) -> list[Due]:
 def _changed(
     stage: int, month: datetime.date, states: Mapping[tuple[str, datetime.date], Progress]
 ) -> dict[str, str]:
-    """Tables that a written month was computed from, if all are written but not as they were."""
+    """Tables that a month rests on, with their versions, if all are written but it is older.
+
+    So it is, too, when a run that was to bring it up to date did not come to its end.
+    """
     state = states[STAGES[stage].name, month]
-    if state.state != "written" or plan.missing(stage, month, states):
+    if state.version is None or state.state == "running" or plan.missing(stage, month, states):
         return {}
     return {
         table.name: version
         for table in plan.READS[stage]
-        if (version := states[table.name, month].version) and state.inputs[table.name] != version
+        if (version := states[table.name, month].version)
+        and (state.inputs.get(table.name) != version or state.state != "written")
     }

@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import Any
 
 import dagster as dg
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from selenium import webdriver
 from selenium.common import exceptions
@@ -26,16 +27,25 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from fc_assets import months, sample
+from fc_assets import instance, months, sample
+from fc_resources.ledger import Ledger
+from fc_resources.ledger_waiting import Neighbor
 from fc_resources.warehouse import Warehouse
+from tests import samples
 
-FC_DATA = Path(sys.executable).with_name("fc-data")
 #: Loading the interface takes about 12 s on two idle cores.
 START_S = 90
 WAIT_S = 30
 RUN_S = 60
+#: Dagster's daemon looks for backfills every 30 s, and asks sensors every 60 s.
+DAEMON_S = 180
 
-_JANUARY = datetime.date(2026, 1, 1)
+#: The cascade's run, as the sensor names it, is of a month in which the backfill meets a failure.
+CAUSE = "neighbours of formulacode/wordmill#11"
+FAILED_IN = datetime.date(2026, 2, 1)
+_FAILED = "formulacode/absent"
+_REASON = f"transient: git could not reach {_FAILED}"
+_JANUARY, _MARCH = datetime.date(2026, 1, 1), datetime.date(2026, 3, 1)
 _GROUP = "/locations/fc_assets.definitions/asset-groups/discovery/lineage"
 _MONTHLY = "//a[contains(@href, '/schedules/monthly')]"
 _FLAGS = (
@@ -59,7 +69,7 @@ def served(home: Path, log: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [FC_DATA, "ui", "--port", str(port)],
+            samples.command("ui", "--port", port),
             env={**os.environ, "FC_HOME": str(home)},
             cwd=home,
             stdin=subprocess.DEVNULL,
@@ -169,6 +179,17 @@ class Browser:
         )
         return {cells[0].strip(): cells[1].strip() for cells in rows if len(cells) > 1}
 
+    def markdown(self, name: str, xpath: str) -> WebElement:
+        """What a Markdown value of the metadata table has there; a long one has to be opened."""
+        # Drawn after the rest: the value itself, or a link when it is long.
+        value = f"//td[.='{name}']/following-sibling::td[1]"
+        link = f"{value}//a[.='[Show Markdown]']"
+        self.see(f"{value}{xpath} | {link}")
+        if self.driver.find_elements(By.XPATH, link):
+            self.click(link)
+            value = "//*[@role='dialog']"
+        return self.see(f"{value}{xpath}")
+
     def until_still(self, script: str) -> None:
         """Wait until a script returns the same, and something, three times in a row."""
         seen: list[Any] = []
@@ -199,13 +220,72 @@ def browsing(url: str, folder: Path, size: tuple[int, int] = (1600, 1000)) -> It
         browser.driver.quit()
 
 
+def launch(browser: Browser, partitions: str, button: str) -> None:
+    """Have the first two stages materialized from their lineage, and look at what was launched."""
+    browser.open(_GROUP)
+    browser.see("//*[text()='repositories']")
+    browser.click("//button[contains(., 'Materialize all')]")
+    browser.click("//*[@role='dialog']//button[.='Show all partitions']")
+    browser.enter("//*[@role='dialog']//input[@type='text']", partitions)
+    browser.click(f"//*[@role='dialog']//button[.='{button}']")
+    browser.click("//button[.='View'] | //a[.='View']")
+
+
+def backfill(browser: Browser) -> None:
+    """Launch one of three months and watch it until it has succeeded."""
+    launch(browser, f"[{months.key(_JANUARY)}...{months.key(_MARCH)}]", "Launch backfill")
+    for name in ("repositories", "pull_requests"):
+        link = f"//a[contains(@href, '/assets/{name}')]"
+        done = "ancestor::*[contains(., 'completed')][1][contains(., '100% completed')]"
+        browser.see(f"{link}/{done}", DAEMON_S)
+    browser.see("//*[.='Status']/following-sibling::*[normalize-space()='Succeeded']", RUN_S)
+
+
+def materialized(browser: Browser, table: str, month: datetime.date) -> dict[str, str]:
+    """Open the page of a table's month; its metadata when all is drawn."""
+    browser.open(f"/assets/{table}?view=partitions&partition={months.key(month)}")
+    browser.see("//*[@data-tooltip='Materialized' and .='Materialized']")
+    browser.see("//*[.='Run']/following::*[@aria-label='run_success']")
+    return browser.metadata()
+
+
+def reason(browser: Browser, table: str) -> WebElement:
+    """Where the page of the table's month says why an item has no result."""
+    materialized(browser, table, FAILED_IN)
+    return browser.markdown("failures", f"//tr[contains(., '{_FAILED}')]//td[2]")
+
+
+def cascade(browser: Browser) -> None:
+    """Find the run that neighbours of a success wait for, and open its tags."""
+    browser.open("/runs")
+    tag = f"//*[contains(text(), '{CAUSE}')]"
+    browser.see(tag, DAEMON_S)
+    browser.click(f"({tag}/preceding::a[contains(@href, '/runs/')])[last()]")
+    browser.click("//button[.='View tags and config']")
+    browser.see(f"//*[@role='dialog']//*[.='{instance.CAUSE}: {CAUSE}']")
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """The test's FC_HOME with the sample as its offline source."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    sample.unpack(folder / "offline")
-    return folder
+    return samples.home_with_sample(tmp_path / "home")
+
+
+def operate(home: Path) -> None:
+    """Fill a month up to what containers are made from, with a failure; a neighbour waits there."""
+    file = home / "offline" / "pull_requests.parquet"
+    rows = pq.read_table(file)
+    one = next(row for row in rows.to_pylist() if row["pr_merged_at"].startswith("2026-02-06"))
+    one |= {"repo_name": _FAILED, "pr_number": 1, "pr_merge_commit_sha": "f" * 40}
+    pq.write_table(pa.concat_tables([rows, pa.Table.from_pylist([one], rows.schema)]), file)
+    # A folder that is no repository; without it, git would ask GitHub.
+    (home / "offline" / "git" / f"{_FAILED}.git").mkdir()
+    window = ("--start-date", FAILED_IN, "--end-date", _MARCH)
+    stages = [argument for stage in range(1, 6) for argument in ("--stage", stage)]
+    done = samples.fc_data(home, *window, *stages)
+    assert done.returncode == 0, done.stderr
+    neighbor = Neighbor(FAILED_IN, "formulacode/wordmill#36", "0" * 64, CAUSE.split()[-1])
+    assert Ledger(f"sqlite:///{home / 'ledger.sqlite'}").ask_for([neighbor]) == [neighbor]
 
 
 def _merged_in(month: datetime.date) -> int:
@@ -235,49 +315,50 @@ def test_a_month_is_materialized_from_the_web_interface(home: Path, tmp_path: Pa
         switch = f"{_MONTHLY}/following::input[@type='checkbox'][1]"
         assert browser.read(switch, "return arguments[0].checked") is False
 
-        browser.open(_GROUP)
-        browser.see("//*[text()='repositories']")
-        browser.click("//button[contains(., 'Materialize all')]")
-        browser.click("//*[@role='dialog']//button[.='Show all partitions']")
-        browser.enter("//*[@role='dialog']//input[@type='text']", month)
-        browser.click("//*[@role='dialog']//button[.='Launch 1 run']")
-        browser.click("//button[.='View'] | //a[.='View']")
+        launch(browser, month, "Launch 1 run")
         browser.see("//*[normalize-space()='Success']", RUN_S)
 
         for name, rows in (("repositories", 1), ("pull_requests", count)):
-            browser.open(f"/assets/{name}?view=partitions&partition={month}")
-            browser.see("//*[@data-tooltip='Materialized' and .='Materialized']")
-            browser.see("//*[.='Run']/following::*[@aria-label='run_success']")
+            shown = materialized(browser, name, _JANUARY)
             browser.see("//label[.='Materialized (1)']")
-            shown = browser.metadata()
             assert shown["dagster/partition_row_count"] == shown["items"] == str(rows)
             assert shown["failed"] == "0"
-            # Drawn after the rest: the preview itself, or a link when it is long.
-            link = "//*[text()='[Show Markdown]']"
-            browser.see(f"//td[.='wordmill'] | {link}")
-            if browser.driver.find_elements(By.XPATH, link):
-                browser.click(link)
-            browser.see("//td[.='wordmill']")
+            browser.markdown("preview", "//td[.='wordmill']")
 
         assert _rows(home) == {"repositories": {_JANUARY: 1}, "pull_requests": {_JANUARY: count}}
 
 
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_backfill_is_watched_its_failure_explained_and_the_cascade_seen(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operate(home)
+    # The cascade's run is to be seen, not to build a container.
+    monkeypatch.setenv("FC_SANDBOX", "none")
+    with served(home, tmp_path / "ui.log") as url, browsing(url, tmp_path) as browser:
+        backfill(browser)
+        for table, counter in (("pull_requests", "unknown"), ("packages", "failed")):
+            assert _REASON in reason(browser, table).text
+            assert browser.metadata()[counter] == "1"
+        shown = materialized(browser, "pr_classifications", FAILED_IN)
+        assert "failures" not in shown
+        browser.markdown("by category", "//img[contains(@src, 'data:image/svg')]")
+        cascade(browser)
+    counts = {_JANUARY: _merged_in(_JANUARY), FAILED_IN: _merged_in(FAILED_IN) + 1}
+    assert _rows(home)["pull_requests"] == counts
+
+
 def test_runs_of_the_command_are_seen_by_the_web_interfaces_instance(home: Path) -> None:
     window = ["--start-date", "2026-01-01", "--end-date", "2026-02-01"]
-    done = subprocess.run(
-        [FC_DATA, *window, "--stage", "1", "--stage", "2"],
-        env={**os.environ, "FC_HOME": str(home)},
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = samples.fc_data(home, *window, "--stage", 1, "--stage", 2)
     assert done.returncode == 0, done.stderr
-    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
-        runs = instance.get_runs()
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as dagster:
+        runs = dagster.get_runs()
         assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
         for name in ("repositories", "pull_requests"):
             key = dg.AssetKey(name)
             assert any(key in (run.asset_selection or ()) for run in runs)
-            assert instance.get_materialized_partitions(key) == {months.key(_JANUARY)}
+            assert dagster.get_materialized_partitions(key) == {months.key(_JANUARY)}
     assert _rows(home)["pull_requests"] == {_JANUARY: _merged_in(_JANUARY)}

@@ -10,16 +10,19 @@ that was killed had not come to.
 import collections
 import dataclasses
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from fc_assets import plan, work
 from fc_assets.candidate_containers.search import Earlier
 from fc_assets.candidate_containers.stock import Candidate
 from fc_assets.tables import CANDIDATE_CONTAINERS, ERROR_LOGS
+from fc_resources.errors import TransientError
 from fc_resources.ledger import Ledger
 from fc_resources.ledger_waiting import Neighbor
 
+_NEVER = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 #: What every candidate is tried with, whoever succeeded.
 _ANYBODY_S = ("stock", "user")
 
@@ -50,8 +53,17 @@ def recipe(row: Mapping[str, Any]) -> str:
     return work.digest(sorted((script["name"], script["content"]) for script in row["scripts"]))
 
 
+def left_of(
+    unknown: str | None, attempts: Sequence[Mapping[str, Any]]
+) -> Literal["all", "agent", "nothing"]:
+    """What is left to try of an item after these attempts, besides what neighbours find."""
+    if unknown is None:
+        return "nothing"
+    return "agent" if any(attempt["step"] == "agent" for attempt in attempts) else "all"
+
+
 class Cascade:
-    """The items of a month as they become due: a `work.Queue`, used under its lock.
+    """The items of a month as they become due: a `work.Queue`; safe in threads.
 
     `items` are all candidates with an environment; of them those are due that are `wanted`, those
     a neighbour asked for, and those that something is known of, so that it stays known.
@@ -69,46 +81,71 @@ class Cascade:
     ) -> None:
         self._month, self._items, self._ledger = month, items, ledger
         self._neighbors, self._earlier = neighbors, earlier
+        self._mutex = threading.RLock()
         self._open: dict[str, set[Neighbor]] = collections.defaultdict(set)
         known = ledger.results(CANDIDATE_CONTAINERS.name, month)
-        over = []
+        over, gone = [], []
         for neighbor in ledger.neighbors(month):
             result = known.get(neighbor.item)
-            if neighbor.item not in items or (result and result.row_count):
+            if neighbor.item not in items:
+                gone.append(neighbor)
+            elif result and result.row_count:
                 over.append(neighbor)
             else:
                 self._open[neighbor.item].add(neighbor)
         ledger.settle(over)
+        # Without an environment today; with one it is asked for again.
+        ledger.withdraw(gone)
         failed = ledger.attempts(CANDIDATE_CONTAINERS.name, month)
         due = [*self._open, *wanted, *(key for key in items if key in known or key in failed)]
         self._due = collections.deque(dict.fromkeys(due))
         self._listed = set(self._due)
-        #: What each item that runs was asked to be tried with when it began.
+        #: Of each item that runs: what it is tried with for certain, of what was asked for.
         self._running: dict[str, set[Neighbor]] = {}
 
     def __len__(self) -> int:
         return len(self._listed)
 
     def __iter__(self) -> Iterator[work.Item[Candidate]]:
-        while self._due:
-            key = self._due.popleft()
-            asked = self._running[key] = set(self._open[key])
-            yield dataclasses.replace(self._items[key], again=bool(asked))
+        while item := self._next():
+            yield item
 
-    def ended(self, key: str, answer: work.Answer | None) -> None:
+    def _next(self) -> work.Item[Candidate] | None:
+        with self._mutex:
+            if not self._due:
+                return None
+            key = self._due.popleft()
+            asked, earlier = set(self._open[key]), self._earlier.get(key)
+            # What is tried for the first time meets only some of what others found.
+            self._running[key] = asked if earlier and earlier.left != "all" else set()
+            return dataclasses.replace(self._items[key], again=bool(asked))
+
+    def ended(self, key: str, answer: work.Answer | Exception | None) -> None:
         """Settle what was asked of an item, and ask its neighbours if it has a container."""
-        asked = self._running.pop(key, set())
-        if answer is None or answer.unknown is not None:
-            return
-        attempts = answer.also.get(ERROR_LOGS.name, ())
-        self._earlier[key] = Earlier(attempts, "nothing")
-        tried = {recipe(attempt) for attempt in attempts}
-        done = {n for n in self._open[key] if n in asked or n.recipe in tried or answer.rows}
+        with self._mutex:
+            asked = self._running.pop(key, set())
+            if isinstance(answer, Exception):
+                if not isinstance(answer, TransientError):  # it would fail so every time
+                    self._settle(key, self._open[key])
+                return
+            if answer is None:
+                return
+            attempts = answer.also.get(ERROR_LOGS.name, ())
+            self._earlier[key] = Earlier(attempts, left_of(answer.unknown, attempts))
+            if answer.unknown is not None:
+                return
+            tried = {recipe(attempt) for attempt in attempts}
+            self._settle(
+                key,
+                {n for n in self._open[key] if n in asked or n.recipe in tried or answer.rows},
+            )
+            if self._open[key] and key not in self._due:
+                self._due.append(key)
+            self.succeeded(answer.rows)
+
+    def _settle(self, key: str, done: Collection[Neighbor]) -> None:
         self._ledger.settle(done)
-        self._open[key] -= done
-        if self._open[key] and key not in self._due:  # asked for while it ran
-            self._due.append(key)
-        self.succeeded(answer.rows)
+        self._open[key] = self._open[key] - set(done)
 
     def succeeded(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Have the neighbours of containers tried with their scripts, unless they are anybody's."""
@@ -126,12 +163,13 @@ class Cascade:
                 tried = (result or coming) and row["origin"] in _ANYBODY_S
                 if not (tried or (result and result.row_count)):
                     found.append(Neighbor(pull.month, pull.key, scripts, key))
-        for neighbor in reversed(self._ledger.ask_for(found)):
-            if neighbor.month == self._month and neighbor.item in self._items:
-                self._open[neighbor.item].add(neighbor)
-                if neighbor.item not in self._running and neighbor.item not in self._due:
-                    self._due.appendleft(neighbor.item)
-                    self._listed.add(neighbor.item)
+        with self._mutex:
+            for neighbor in reversed(self._ledger.ask_for(found)):
+                if neighbor.month == self._month and neighbor.item in self._items:
+                    self._open[neighbor.item].add(neighbor)
+                    if neighbor.item not in self._running and neighbor.item not in self._due:
+                        self._due.appendleft(neighbor.item)
+                        self._listed.add(neighbor.item)
 
 
 def waiting(ledger: Ledger) -> dict[datetime.date, list[Neighbor]]:
@@ -141,6 +179,24 @@ def waiting(ledger: Ledger) -> dict[datetime.date, list[Neighbor]]:
         if plan.missing(CANDIDATE_CONTAINERS.stage, neighbor.month, states) is None:
             found.setdefault(neighbor.month, []).append(neighbor)
     return found
+
+
+def options_of(states: plan.States, month: datetime.date) -> dict[str, Any]:
+    """What a run that nobody typed keeps of the last one of a month, as the ledger knows it.
+
+    A month that never ran tries nobody but neighbours, with the agent that was used last.
+    """
+    name = CANDIDATE_CONTAINERS.name
+    state = states.get((name, month))
+    if state is None:
+        ran = [s for (table, _), s in states.items() if table == name]
+        last = max(ran, key=lambda s: s.updated_at or _NEVER, default=None)
+        return {"tasks_per_repo": 0, "agent": last.inputs.get("agent", "none") if last else "none"}
+    cap = state.inputs.get("tasks_per_repo", "None")
+    return {
+        "tasks_per_repo": None if cap == "None" else int(cap),
+        "agent": state.inputs.get("agent", "none"),
+    }
 
 
 def cause(waiting: Sequence[Neighbor]) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from fc_assets import months, work
 from fc_assets.candidate_containers import contexts, stock
-from fc_assets.candidate_containers.cascade import Cascade, Pull, nearest
+from fc_assets.candidate_containers.cascade import Cascade, Pull, left_of, nearest
 from fc_assets.candidate_containers.contexts import Contexts
 from fc_assets.candidate_containers.repairs import SYNTHESIZER
 from fc_assets.candidate_containers.search import Earlier
@@ -99,9 +99,9 @@ def before(
 def _left(
     result: Result, attempts: Sequence[Mapping[str, Any]], item: work.Item[Candidate]
 ) -> Literal["all", "agent", "nothing"]:
-    if result.unknown is None:
-        return "nothing" if result.digest in {item.digest, *item.as_good} else "agent"
-    return "agent" if any(attempt["step"] == "agent" for attempt in attempts) else "all"
+    left = left_of(result.unknown, attempts)
+    mine = result.digest in {item.digest, *item.as_good}
+    return "agent" if left == "nothing" and not mine else left
 
 
 def candidates_near(

@@ -693,7 +693,7 @@ class Growing:
 
     def __init__(self, first: list[work.Item[str]], more: list[work.Item[str]]) -> None:
         self.due, self.more, self.listed = first, more, {item.key for item in first}
-        self.heard: list[tuple[str, work.Answer | None]] = []
+        self.heard: list[tuple[str, work.Answer | Exception | None]] = []
 
     def __len__(self) -> int:
         return len(self.listed)
@@ -702,7 +702,7 @@ class Growing:
         while self.due:
             yield self.due.pop(0)
 
-    def ended(self, key: str, answer: work.Answer | None) -> None:
+    def ended(self, key: str, answer: work.Answer | Exception | None) -> None:
         self.heard.append((key, answer))
         if key == "o/a":
             self.due += self.more
@@ -730,7 +730,8 @@ def test_items_that_come_up_while_others_run_are_done_too_and_counted_once(bench
     assert (state.total, state.done, state.skipped, state.failed) == (3, 2, 1, 0)
     assert bench.ledger.failures() == []
     assert ("o/known", None) in queue.heard
-    assert [bool(answer) for key, answer in queue.heard if key == "o/a"] == [False, True]
+    heard = [type(answer) for key, answer in queue.heard if key == "o/a"]
+    assert heard == [PermanentError, work.Answer]
 
 
 def test_a_stop_ends_a_queue_that_would_go_on(bench: Bench) -> None:
@@ -745,3 +746,12 @@ def test_a_stop_ends_a_queue_that_would_go_on(bench: Bench) -> None:
     interrupts.STOP.clear()
     _write(bench, Growing(_items("a", "b"), []))
     assert bench.stored() == {"a": 1, "b": 1}
+
+
+def test_what_a_run_beside_this_one_found_is_not_lost_to_nothing(bench: Bench) -> None:
+    def slow(name: str) -> work.Answer:
+        _write(Bench(bench.warehouse.path.parent), Growing(_items("a"), []))
+        return work.Answer([])
+
+    _write(bench, Growing(_items("a"), []), slow)
+    assert bench.stored() == {"a": 1}

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 
 import dagster as dg
@@ -96,14 +97,14 @@ def test_a_run_says_why_and_is_like_the_last_of_its_month(dagster: dg.DagsterIns
     town.agent = 1.0
     assert town.run(dagster, _JANUARY, force=True)
     first, second = Daemon(town, dagster).tick()
-    options = {"tasks_per_repo": 3, "n_concurrent": 1, "force": False}
+    options = {"tasks_per_repo": 3, "n_concurrent": 1, "force": False, "agent": "none"}
     assert first.partition_key == months.key(february)
     assert first.run_config["resources"]["options"]["config"] == options
     assert first.tags[instance.CAUSE] == "neighbours of o/village#1"
     assert first.asset_selection == [dg.AssetKey(n) for n in ("candidate_containers", "error_logs")]
     # Of a month that nobody ran, nobody else is tried.
     assert second.partition_key == months.key(march)
-    options = {"tasks_per_repo": 0, "force": False}
+    options = {"tasks_per_repo": 0, "force": False, "agent": "none"}
     assert second.run_config["resources"]["options"]["config"] == options
 
 
@@ -165,3 +166,32 @@ def test_who_asks_right_after_a_request_is_not_forgotten(dagster: dg.DagsterInst
     assert daemon.tick() == []
     state = town.ledger.progress()[CANDIDATE_CONTAINERS.name, february]
     assert state.state == "written"
+
+
+def test_a_month_that_waits_for_a_limit_is_not_asked_for_before_it_is_over(
+    dagster: dg.DagsterInstance,
+) -> None:
+    town = Village([Pull(1, day("2024-01-20")), Pull(2, day("2024-02-02"))])
+    assert town.run(dagster, _JANUARY)
+    [february] = cascade.waiting(town.ledger)
+    name, limit = CANDIDATE_CONTAINERS.name, (time.time() + 3600, "429")
+    town.ledger.put_off(name, february, limit, progressed=False)
+    daemon = Daemon(town, dagster)
+    assert daemon.tick() == []
+    town.ledger.put_off(name, february, None, progressed=True)
+    assert len(daemon.tick()) == 1
+
+
+def test_nobody_is_asked_for_more_than_the_last_run_was(dagster: dg.DagsterInstance) -> None:
+    """Also when Dagster does not know that run any more."""
+    pulls = [Pull(1, day("2024-01-20"), era=1), Pull(2, day("2024-02-02"), era=1)]
+    town = Village(pulls)
+    [february] = {pull.month for pull in pulls} - {_JANUARY}
+    assert town.run(dagster, february, tasks_per_repo=1)
+    for run in dagster.get_runs():
+        dagster.delete_run(run.run_id)
+    town.agent = 1.0
+    assert town.run(dagster, _JANUARY, force=True)
+    [request] = Daemon(town, dagster).tick()
+    options = {"tasks_per_repo": 1, "agent": "none", "force": False}
+    assert request.run_config["resources"]["options"]["config"] == options

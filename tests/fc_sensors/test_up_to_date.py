@@ -101,3 +101,22 @@ def test_a_backfill_comes_to_it_by_itself(ledger: Ledger, dagster: dg.DagsterIns
         )
     )
     assert _asked(ledger, dagster) == []
+
+
+def test_a_run_in_vain_does_not_make_it_forgotten(
+    ledger: Ledger, dagster: dg.DagsterInstance
+) -> None:
+    _written(ledger, REPOSITORIES, _FEBRUARY, "a2")
+    inputs = {"repositories": "a2"}
+    failed = Progress("failed", "later", 1, 0, 0, 1, 0, 1.0, inputs)
+    ledger.record(_FEBRUARY, {}, {}, {PULL_REQUESTS.name: failed})
+    [(month, tables, _)] = _asked(ledger, dagster)
+    assert (month, tables[0]) == (months.key(_FEBRUARY), "pull_requests")
+
+
+def test_a_table_that_is_read_since_an_upgrade_is_new(
+    ledger: Ledger, dagster: dg.DagsterInstance
+) -> None:
+    _written(ledger, PR_CLASSIFICATIONS, _FEBRUARY, "c", classifier="rules/1")
+    [(_, tables, cause)] = _asked(ledger, dagster)
+    assert (tables, cause) == (["pr_classifications"], "changed: pull_requests")

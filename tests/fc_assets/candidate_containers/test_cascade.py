@@ -1,6 +1,7 @@
 """The neighbour cascade within a month: who is tried, with whose scripts, how often."""
 
 import datetime
+import time
 from collections.abc import Iterator
 
 import dagster as dg
@@ -9,7 +10,7 @@ import pytest
 from fc_assets.candidate_containers import cascade
 from fc_assets.candidate_containers.cascade import Pull as Near
 from fc_assets.tables import CANDIDATE_CONTAINERS, ERROR_LOGS
-from fc_resources.errors import TransientError, UnavailableError
+from fc_resources.errors import PermanentError, TransientError, UnavailableError
 from tests.fc_assets.candidate_containers.village import Pull, Village, day
 
 _JANUARY, _MARCH = datetime.date(2026, 1, 1), datetime.date(2026, 3, 1)
@@ -148,24 +149,61 @@ def test_a_limit_puts_the_month_off_until_something_is_finished(
 ) -> None:
     town = Village([Pull(1, day("2026-01-01")), Pull(2, day("2026-01-02"))])
 
+    over = time.time() - 5
+
     def met() -> None:
-        limit = TransientError("claude is at its limit", until=2e9)
+        limit = TransientError("claude is at its limit", until=over)
         town.trouble = {key: [limit] * 3 for key in ("o/village#1", "o/village#2")}
 
     for retries in (0, 1, 2):
         met()
         town.run(dagster, _JANUARY)
         [off] = town.ledger.months_put_off()
-        assert (off.table, off.month, off.until) == (CANDIDATE_CONTAINERS.name, _JANUARY, 2e9)
+        assert (off.table, off.month, off.until) == (CANDIDATE_CONTAINERS.name, _JANUARY, over)
         assert off.retries == retries
         assert "claude is at its limit" in off.reason
     met()
     del town.trouble["o/village#1"]
     town.run(dagster, _JANUARY)
     assert [off.retries for off in town.ledger.months_put_off()] == [0]
-    town.trouble = {}
+    # An outage finishes nothing, and is no limit.
+    town.trouble = {"o/village#2": [UnavailableError("no daemon")]}
+    town.run(dagster, _JANUARY)
+    assert [off.retries for off in town.ledger.months_put_off()] == [0]
     assert town.run(dagster, _JANUARY)
     assert town.ledger.months_put_off() == []
+
+
+def test_a_limit_that_is_not_over_is_not_met_in_vain(dagster: dg.DagsterInstance) -> None:
+    town = Village([Pull(1, day("2026-01-01"))])
+    for _ in range(3):
+        limit = TransientError("claude is at its limit", until=time.time() + 3600)
+        town.trouble = {"o/village#1": [limit] * 3}
+        town.run(dagster, _JANUARY)
+        assert [off.retries for off in town.ledger.months_put_off()] == [0]
+
+
+def test_what_fails_for_good_is_not_asked_for_for_ever(dagster: dg.DagsterInstance) -> None:
+    town = Village([Pull(1, day("2026-01-01"), era=2)])
+    town.ledger.ask_for([cascade.Neighbor(_JANUARY, "o/village#1", "r", "o/village#9")])
+    town.trouble = {"o/village#1": [PermanentError("no such commit")]}
+    town.run(dagster, _JANUARY)
+    assert town.ledger.neighbors() == []
+
+
+def test_who_had_no_environment_is_asked_for_again(dagster: dg.DagsterInstance) -> None:
+    first, second = Pull(1, day("2026-01-20"), era=1), Pull(2, day("2026-03-01"), era=1)
+    town = Village([first, second], agent=1.0)
+    assert town.run(dagster, _JANUARY)
+    [asked] = town.ledger.neighbors()
+    del town.pulls[second.key]
+    town.write(_MARCH)
+    assert town.run(dagster, _MARCH)
+    assert town.ledger.neighbors() == []
+    town.pulls[second.key] = second
+    town.write(_MARCH)
+    assert town.run(dagster, _JANUARY)
+    assert town.ledger.neighbors() == [asked]
 
 
 def _attempts(town: Village, key: str) -> list[int]:
