@@ -29,6 +29,7 @@ _HOME = "formulacode/home"
 _FROM = "fc-data"
 #: A daemon that has said nothing for so long is not there.
 _SILENCE_S = 120.0
+_SILENT_RUN_S = 1800.0
 _ACTIVE = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
@@ -76,6 +77,19 @@ def end_dead_runs(instance: dg.DagsterInstance) -> None:
         now = instance.get_run_by_id(run.run_id)
         if now is not None and now.status in _ACTIVE:
             instance.report_run_failed(now, "the process of fc-data that ran it is gone")
+
+
+def end_silent_runs(instance: dg.DagsterInstance, home: Path) -> None:
+    """Have runs of a daemon fail whose steps are gone, as after a power cut; see `end_dead_runs`.
+
+    Each step that computes is alive as its run; between two of them there is no long silence.
+    """
+    alive = {run_id for _, run_id in living.alive(home)}
+    for run in instance.get_runs(dg.RunsFilter(statuses=_ACTIVE)):
+        last = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
+        silent = bool(last) and time.time() - last[0].timestamp > _SILENT_RUN_S
+        if silent and _HOME not in run.tags and run.run_id not in alive:
+            instance.report_run_failed(run, "its process is gone")
 
 
 def has_daemon(instance: dg.DagsterInstance) -> bool:

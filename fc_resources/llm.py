@@ -204,7 +204,8 @@ class Llm:
                 self._greet()
             except (TransientError, PermanentError) as error:
                 raise self._end(
-                    f"{error}; nothing was asked yet, see to DSPY_MODEL and DSPY_API_BASE"
+                    f"{error}; nothing was asked yet, see to DSPY_MODEL and DSPY_API_BASE",
+                    error.until,
                 ) from None
             self._checked = True
 
@@ -348,12 +349,12 @@ class Llm:
                 f"{self._budget:g}; run again with --resume to go on"
             )
 
-    def _end(self, why: str) -> StopError:
+    def _end(self, why: str, until: float | None = None) -> StopError:
         """Nobody asks any more in this process: each would only fail the same way.
 
         Raised without a cause: a run is told the innermost one.
         """
-        self._ended = StopError(why)
+        self._ended = StopError(why, until=until)
         return self._ended
 
     def _wait_for_pauses(self, since: float) -> None:

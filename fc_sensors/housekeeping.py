@@ -29,6 +29,7 @@ def housekeeping(
 ) -> dg.SkipReason:
     """Nothing is asked for; the cursor is the time up to which events were dropped."""
     instances.end_dead_runs(context.instance)
+    instances.end_silent_runs(context.instance, settings.fc_home)
     since = datetime.datetime.fromisoformat(context.cursor) if context.cursor else _BEGINNING
     days = datetime.timedelta(days=settings.fc_event_days)
     before = datetime.datetime.now(datetime.UTC) - days

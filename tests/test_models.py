@@ -5,6 +5,7 @@ import math
 import shutil
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,18 @@ def test_what_a_model_cannot_answer_stays_unjudged_and_is_asked_again(bench: Ben
     assert bench.judged() == _COUNT + 2
     assert bench.verdicts()[3]["is_performance"]
     assert samples.fc_data(bench.home, "failures", "--all", "--table").stdout == ""
+
+
+def test_a_limit_that_lasts_puts_the_month_off(bench: Bench) -> None:
+    limit = models_faults.rate_limited(retry_after_s=3000)
+    bench.fake.fault(limit, when="make step", times=math.inf)
+    done = bench.run(*_JUDGE, FC_LLM_MAX_WAIT_S="1", FC_MAX_FAILED_SHARE="1")
+    assert done.returncode == 1
+    [off] = bench.ledger.months_put_off()
+    assert off.table == "pr_classifications"
+    assert 2000 < off.until - time.time() <= 3000
+    assert "limited for" in off.reason
+    assert bench.verdicts() == {}
 
 
 @pytest.mark.parametrize(

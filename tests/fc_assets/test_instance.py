@@ -3,8 +3,11 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import dagster as dg
+import pytest
+from dagster._core.test_utils import create_run_for_test
 
 from fc_assets import instance
+from fc_resources import living
 from fc_resources.settings import Settings
 
 _PROCESSES = multiprocessing.get_context("forkserver")
@@ -29,3 +32,22 @@ def test_four_processes_that_open_a_new_home_at_once_all_succeed(tmp_path: Path)
         for process in processes:
             process.join(120)
         assert [process.exitcode for process in processes] == [0] * 4
+
+
+def test_a_run_that_fell_silent_is_over_unless_it_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    instance.prepare(Settings.model_validate({"fc_home": home}))
+    with dg.DagsterInstance.get() as dagster:
+        started = dg.DagsterRunStatus.STARTED
+        silent, alive = (create_run_for_test(dagster, status=started) for _ in range(2))
+        for run in (silent, alive):
+            dagster.report_engine_event("said something", run)
+        with living.registered(home, "packages", alive.run_id, 60):
+            instance.end_silent_runs(dagster, home)
+            assert dagster.get_runs_count(dg.RunsFilter(statuses=[started])) == 2
+            monkeypatch.setattr(instance, "_SILENT_RUN_S", -1.0)
+            instance.end_silent_runs(dagster, home)
+        [left] = dagster.get_runs(dg.RunsFilter(statuses=[started]))
+        assert left.run_id == alive.run_id
