@@ -8,8 +8,6 @@ import datetime
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from fc_assets import instance as instances
 from fc_resources.settings import Settings
@@ -42,6 +40,10 @@ def forget(
     instance: dg.DagsterInstance, since: datetime.datetime, before: datetime.datetime
 ) -> tuple[int, datetime.datetime]:
     """Drop events of some runs created in between; how many these were, and the new `since`."""
+    # They bring all of Alembic, which whoever loads the definitions need not wait for.
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
     storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):
         return 0, since

@@ -17,7 +17,7 @@ from fc_sensors.requests import Due
 
 
 @dg.sensor(
-    asset_selection=[CANDIDATE_CONTAINERS.name, ERROR_LOGS.name],
+    asset_selection=dg.AssetSelection.assets(CANDIDATE_CONTAINERS.name, ERROR_LOGS.name),
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Tries the scripts of a verified container on its neighbours in other months.",

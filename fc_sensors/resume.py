@@ -20,7 +20,7 @@ _CAUSE_CHARACTERS = 200
 
 
 @dg.sensor(
-    asset_selection=[table.name for table in TABLES],
+    asset_selection=dg.AssetSelection.assets(*(table.name for table in TABLES)),
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Goes on with months that a usage or rate limit interrupted, when it is over.",

@@ -18,7 +18,7 @@ from fc_sensors.requests import Due
 
 
 @dg.sensor(
-    asset_selection=[table.name for table in TABLES],
+    asset_selection=dg.AssetSelection.assets(*(table.name for table in TABLES)),
     minimum_interval_seconds=120,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Runs stages again for months whose upstream tables have changed since.",
