@@ -7,11 +7,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Protocol
 
-from fc_resources.errors import TransientError
+from fc_resources.errors import TransientError, UnavailableError
 
 
 class StaleError(TransientError):
     """Somebody made a version since the parent was looked up; nothing was changed."""
+
+
+class NoVersionError(UnavailableError):
+    """A version is not known, or not shown: a mistyped name, or a fault if it is one of `Refs`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Dataset(Protocol):
     def refs(self) -> Refs: ...
 
     def read(self, path: str, revision: str) -> bytes | None:
-        """A file as a version has it, None if it has none."""
+        """A file as a version has it, None if it has none; `NoVersionError` without a version."""
         ...
 
     def commit(self, files: Mapping[str, bytes | None], parent: str | None, message: str) -> None:

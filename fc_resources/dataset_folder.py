@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fc_resources import locks
-from fc_resources.dataset import Refs, StaleError
+from fc_resources.dataset import NoVersionError, Refs, StaleError
 from fc_resources.errors import PermanentError, TransientError
 
 
@@ -73,15 +73,15 @@ class DatasetFolder:
         return head.read_text() if head.exists() else None
 
     def _files(self, revision: str) -> dict[str, str]:
-        """Contents by path; none for a version that is not known."""
+        """Contents by path."""
         known = self._versions / "objects" / revision
-        if not re.fullmatch("[0-9a-f]{64}", revision) or not known.is_file():
-            return {}
         try:
-            made = json.loads(self._content(revision))
-            return made["files"]
+            if re.fullmatch("[0-9a-f]{64}", revision) and known.is_file():
+                made = json.loads(self._content(revision))
+                return made["files"]
         except (ValueError, TypeError, KeyError):  # a content, but not that of a version
-            return {}
+            pass
+        raise NoVersionError(f"{self.path} does not have version {revision}; restore {known}")
 
     def _content(self, digest: str) -> bytes:
         data = (self._versions / "objects" / digest).read_bytes()

@@ -12,6 +12,8 @@ Nothing is matched by message text later: who understands an error raises the ri
     └── InterruptedRunError   Ctrl-C or a termination request; finished items are kept
 """
 
+import time
+
 
 class FcError(Exception):
     """Base of all errors of this project; its text is one line for a person to act on.
@@ -50,6 +52,12 @@ class ThresholdError(FcError):
 
 class InterruptedRunError(FcError):
     """The run was asked to stop; what was finished is durable."""
+
+
+def retry_at(retry_after: str | None) -> float | None:
+    """When a limit is over (epoch seconds), by an answer's `Retry-After` in seconds."""
+    given = (retry_after or "").strip()
+    return time.time() + int(given) if given.isdecimal() else None
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:

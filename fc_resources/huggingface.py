@@ -10,18 +10,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fc_resources.dataset import Refs, StaleError
+from fc_resources.dataset import NoVersionError, Refs, StaleError
 from fc_resources.errors import (
     FcError,
     PermanentError,
     StopError,
     TransientError,
     UnavailableError,
+    UsageError,
     one_line,
+    retry_at,
 )
 
 if TYPE_CHECKING:
     import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
 
 _KIND = "dataset"
 _CONFLICTS = (409, 412)
@@ -55,7 +58,12 @@ class Hub:
         # It takes a second to import, and most commands do without.
         import huggingface_hub
         import huggingface_hub.utils
+        from huggingface_hub.errors import HFValidationError
 
+        try:
+            huggingface_hub.utils.validate_repo_id(self._repository)
+        except HFValidationError as error:
+            raise UsageError(f"FC_DATASET: {one_line(error)}") from None
         huggingface_hub.utils.disable_progress_bars()
         return huggingface_hub.HfApi(
             self._endpoint, token=self._token, library_name="formulacode-data"
@@ -90,8 +98,12 @@ class Hub:
                     revision=revision,
                     cache_dir=self._cache,
                 )
-            except (RemoteEntryNotFoundError, RevisionNotFoundError):
+            except RemoteEntryNotFoundError:
                 return None
+            except RevisionNotFoundError:
+                raise NoVersionError(
+                    f"{self._repository} on the Hub does not show version {revision}; run it again"
+                ) from None
             except LocalEntryNotFoundError as error:  # neither the Hub nor the cache told
                 raise error.__cause__ or error from None
             return Path(local).read_bytes()
@@ -149,16 +161,17 @@ class Hub:
         except FcError:
             raise
         except HfHubHTTPError as error:
-            raise self._meaning(error.response.status_code, what, error) from error
+            raise self._meaning(error, what) from error
         except (httpx2.HTTPError, OSError, ValueError) as error:  # the last for what is no JSON
             raise UnavailableError(f"{what}: {one_line(error)}") from error
         except RuntimeError as error:  # the client's name for an upload that failed, whatever did
             cause = error.__cause__
             if isinstance(cause, HfHubHTTPError):
-                raise self._meaning(cause.response.status_code, what, cause) from error
+                raise self._meaning(cause, what) from error
             raise UnavailableError(f"{what}: {one_line(cause or error)}") from error
 
-    def _meaning(self, status: int, what: str, error: Exception) -> FcError:
+    def _meaning(self, error: "HfHubHTTPError", what: str) -> FcError:
+        status, headers = error.response.status_code, error.response.headers
         text = re.sub(r"\s*\(Request ID: [^)]*\)", "", one_line(error))
         if status in _CONFLICTS:
             return StaleError(f"{what}: {text}")
@@ -167,5 +180,5 @@ class Hub:
                 f"{what}: it refuses this token ({status}); set HF_TOKEN to one that may write"
             )
         if status in (408, 429) or status >= 500:
-            return TransientError(f"{what}: {text}")
+            return TransientError(f"{what}: {text}", until=retry_at(headers.get("Retry-After")))
         return PermanentError(f"{what}: {text}")

@@ -10,7 +10,13 @@ from collections.abc import Mapping
 
 import httpx
 
-from fc_resources.errors import PermanentError, StopError, TransientError, UnavailableError
+from fc_resources.errors import (
+    PermanentError,
+    StopError,
+    TransientError,
+    UnavailableError,
+    retry_at,
+)
 from fc_resources.settings import Settings
 
 _MANIFESTS = ", ".join(
@@ -153,5 +159,5 @@ class Registry:
                 f"{what}; set DOCKERHUB_USERNAME and DOCKERHUB_TOKEN to who may push there"
             )
         if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500:
-            return TransientError(what)
+            return TransientError(what, until=retry_at(answer.headers.get("Retry-After")))
         return PermanentError(what)

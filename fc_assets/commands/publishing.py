@@ -15,7 +15,9 @@ from fc_resources.errors import UsageError
 @click.command()
 @click.option("--month", "label", required=True, help="YYYY-MM.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and why the rest stays out.")
-@click.option("--force", is_flag=True, help="Look at every record and its image again.")
+@click.option(
+    "--force", is_flag=True, help="Make every record again, and see that its image is there."
+)
 @json_option
 def publish(label: str, dry_run: bool, force: bool, as_json: bool) -> int:
     """Publish a month: images, then a version of the dataset if its records changed."""

@@ -1,9 +1,10 @@
 """The `formulacode` asset: images to a registry if there is one, then a version of the dataset."""
 
+import contextlib
 import dataclasses
 import datetime
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -20,7 +21,9 @@ from fc_assets.options import Options
 from fc_assets.tables import FORMULACODE
 from fc_resources.dataset import Dataset
 from fc_resources.docker import Docker
+from fc_resources.errors import TransientError, one_line
 from fc_resources.git import Mirrors
+from fc_resources.ledger import Ledger
 from fc_resources.registry import Registry
 from fc_resources.settings import Settings
 from fc_resources.uv import Uv
@@ -92,8 +95,11 @@ def formulacode(
         concurrency=2,  # a container each
     )
     published = []
-    for month in wanted:
-        version = release(dataset, month, runner.rows(FORMULACODE, month), images)
+    for month, _, found in decided:
+        due = {task.task_id for task in found if task.reason is None}
+        rows = runner.rows(FORMULACODE, month)
+        with putting_off(runner.ledger, month):
+            version = release(dataset, month, rows, due, images)
         if version is not None:
             published.append(version)
             context.log.info(f"{months.label(month)} is {version.version} of {dataset.name}")
@@ -116,20 +122,34 @@ def images_of(
     return Images(registry, docker, functools.cache(make))
 
 
+@contextlib.contextmanager
+def putting_off(ledger: Ledger, month: datetime.date) -> Iterator[None]:
+    """Have a month wait for the end of a limit that keeps it from being published."""
+    try:
+        yield
+    except TransientError as error:
+        if error.until is not None:
+            limit = error.until, one_line(error, 1000)
+            ledger.put_off(FORMULACODE.name, month, limit, progressed=False, done=False)
+        raise
+
+
 def release(
     dataset: Dataset,
     month: datetime.date,
     rows: Iterable[Mapping[str, Any]],
+    due: Collection[str],
     images: Images | None,
 ) -> Month | None:
-    """Publish the records of a month, all of whose images the registry has; its version."""
+    """Publish the records of a month whose images the registry has; its version.
+
+    `due` are the tasks that nothing stands against. A new one without an image waits.
+    """
     kept = list(rows)
     if images is not None:
-        # One that was kept from before there was a registry waits for its image.
-        kept = [row for row in kept if row["image_digest"] is not None]
-        for row in kept:
-            images.check(row)
-    return publication.publish(dataset, months.label(month), files.table(kept))
+        # One that was kept from before there was a registry has no digest.
+        kept = [row for row in kept if row["image_digest"] and images.has(row)]
+    return publication.publish(dataset, months.label(month), files.table(kept), due)
 
 
 def items(found: Sequence[Task], rules: Rules) -> list[work.Item[tuple[Task, Rules]]]:

@@ -15,7 +15,7 @@ import functools
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -61,6 +61,8 @@ class Withdrawal:
     reason: str
     withdrawn_at: datetime.datetime
     month: str
+    #: That of its patch, which must not come back under another id.
+    patch_id: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Manifest:
     versions: Sequence[str] = ()
     months: Mapping[str, Month] = dataclasses.field(default_factory=dict)
     files: Mapping[str, File] = dataclasses.field(default_factory=dict)
-    #: Of the Parquet files: those of all months have the same.
+    #: Of the Parquet files, see `columns`: those of all months have the same.
     columns: Sequence[str] = ()
 
     def dump(self) -> bytes:
@@ -148,6 +150,23 @@ def schema() -> pa.Schema:
             if c.name in records.COLUMNS
         ]
     )
+
+
+def columns() -> list[str]:
+    """`name: type` of each column and of what is inside of it, such as `checks[].check: string`."""
+    return [told for field in schema() for told in _inside(field.name, field.type)]
+
+
+def _inside(name: str, kind: pa.DataType) -> Iterator[str]:
+    if pa.types.is_list(kind):
+        yield f"{name}: list"
+        yield from _inside(f"{name}[]", kind.value_type)
+    elif pa.types.is_struct(kind):
+        yield f"{name}: struct"
+        for part in kind:
+            yield from _inside(f"{name}.{part.name}", part.type)
+    else:
+        yield f"{name}: {kind}"
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:

@@ -30,7 +30,8 @@ class Images:
     def publish(self, task: Task) -> str:
         """The digest under which the registry has the verified image of a task.
 
-        Raises `PermanentError` when there is no such image and none can be made.
+        What is there and does not work is replaced. Raises `PermanentError` when there is no such
+        image and none can be made.
         """
         container, number = task.container, str(task.candidate["issue_number"])
         if container is None or task.environment is None or container["image"] is None:
@@ -43,26 +44,26 @@ class Images:
         trial = Trial(Candidate.of(task.candidate, task.environment), self.tools())
         scripts = {script["name"]: script["content"] for script in container["scripts"]}
         context = Context(scripts, container["origin"])
-        if digest is None:
+        fault = self._fault(target, digest, trial, context) if digest else None
+        if digest is None or fault:
             image = container["image"]
             if not self.docker.has(image):
                 image = _built(trial, context)
-            digest = self.docker.push(image, target, self.registry.login)
-        self._verify(target, digest, trial, context)
+            before, digest = digest, self.docker.push(image, target, self.registry.login)
+            if digest != before:
+                fault = self._fault(target, digest, trial, context)
+        if fault:
+            raise PermanentError(f"{target} was pushed and fails {fault}")
         self.registry.tag(name, digest, number)
         return digest
 
-    def check(self, row: Mapping[str, Any]) -> None:
-        """`PermanentError` if the registry does not have the image of a record any more."""
-        name, digest = records.image_name(row["owner"], row["repo"]), row["image_digest"]
-        if self.registry.digest(name, digest) is None:
-            raise PermanentError(
-                f"the registry has no {row['image_name']} with digest {digest}, so its month is "
-                "not published; run stage 7 of it with --force"
-            )
+    def has(self, row: Mapping[str, Any]) -> bool:
+        """Whether the registry has the image of a record still."""
+        name = records.image_name(row["owner"], row["repo"])
+        return self.registry.digest(name, row["image_digest"]) is not None
 
-    def _verify(self, target: str, digest: str, trial: Trial, context: Context) -> None:
-        """Smoke and profile, in what the registry gives for the digest."""
+    def _fault(self, target: str, digest: str, trial: Trial, context: Context) -> str | None:
+        """What smoke and profile find wrong with what the registry gives for the digest."""
         image = Pulled(self.docker, self.docker.pull(target, digest, self.registry.login))
         candidate, limits = trial.candidate, self.tools().limits
         files = trial.mirror.files(candidate.base_sha)
@@ -70,10 +71,8 @@ class Images:
         check, ended = checks.smoke(image, candidate, module, limits)
         if check.outcome == "passed":
             check, ended, _ = checks.profile(image, candidate, context, limits)
-        if check.outcome != "passed":
-            raise PermanentError(
-                f"{target} was pushed and fails {check.check}: {check.evidence}, {ended.how}"
-            )
+        passed = check.outcome == "passed"
+        return None if passed else f"{check.check}: {check.evidence}, {ended.how}"
 
 
 def known(registry: Registry, task: Task) -> str | None:

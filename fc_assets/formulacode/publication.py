@@ -10,8 +10,9 @@ import datetime
 import hashlib
 import random
 import re
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from fc_assets import interrupts
 from fc_assets.formulacode import card, files, records
 from fc_assets.formulacode.files import Manifest, Month, Withdrawal
 from fc_assets.formulacode.records import Rules
-from fc_resources.dataset import Dataset, Refs, StaleError
+from fc_resources.dataset import Dataset, NoVersionError, Refs, StaleError
 from fc_resources.dataset_folder import DatasetFolder
 from fc_resources.errors import InterruptedRunError, PermanentError, TransientError, UsageError
 from fc_resources.huggingface import Hub
@@ -29,6 +30,8 @@ from fc_resources.settings import Settings
 
 _OUTAGES, _RACES = 4, 100
 _PAUSE_S = 0.5
+#: What is limited for longer is put off, and not asked for before.
+_PATIENCE_S = 10
 _VERSION = "formulacode@{}"
 _PATH = re.compile(r"(\w+/)?[\w-]+\.\w+")
 
@@ -48,14 +51,21 @@ class State:
         return Rules.of(settings, withdrawn, self.elsewhere(label))
 
     def elsewhere(self, label: str) -> dict[str, str]:
-        """Tasks of other months by what their patch does."""
-        return {
+        """Tasks whose patches a month must not have, by what these do.
+
+        They are withdrawn, or in another month. Of what both have, the later one leaves it.
+        """
+        months = self.manifest.months
+        own = {*months[label].records.values()} if label in months else set()
+        published = {
             patch: task
-            for name, month in self.manifest.months.items()
+            for name, month in months.items()
             if name != label
             for task, patch in month.records.items()
-            if patch
+            if patch and (name < label or patch not in own)
         }
+        withdrawn = {one.patch_id: task for task, one in self.withdrawn.items() if one.patch_id}
+        return published | withdrawn
 
     def next_version(self, label: str) -> str:
         """A name that no version has had."""
@@ -93,8 +103,16 @@ def look(dataset: Dataset) -> State:
 
 def find(dataset: Dataset, rev: str | None) -> State:
     """A version by tag or revision, the newest one by default; `UsageError` if there is none."""
-    refs = dataset.refs()
-    found = _at(dataset, refs, refs.head if rev is None else refs.tags.get(rev, rev))
+    refs, found = dataset.refs(), State()
+    try:
+        found = _at(dataset, refs, refs.head if rev is None else refs.tags.get(rev, rev))
+    except NoVersionError:
+        if rev is None or rev in refs.tags:
+            raise
+    if rev is None and found.manifest.versions:
+        # Whoever edits the card in the Hub's page has made a commit since.
+        newest = refs.tags.get(found.manifest.versions[-1], found.revision)
+        found = found if newest == found.revision else _at(dataset, refs, newest)
     if not found.manifest.versions:
         known = ", ".join(sorted(refs.tags)[-10:]) or "none"
         raise UsageError(f"{dataset.name} has no version {rev or ''}; there are: {known}")
@@ -104,21 +122,41 @@ def find(dataset: Dataset, rev: str | None) -> State:
 def _at(dataset: Dataset, refs: Refs, revision: str | None) -> State:
     data = dataset.read(files.MANIFEST, revision) if revision else None
     if revision is None or data is None:
+        if any(tag.startswith(_VERSION.format("")) for tag in refs.tags):
+            raise NoVersionError(
+                f"{dataset.name} has versions and shows no {files.MANIFEST} of "
+                f"{revision or 'the newest'}; run it again, or restore it"
+            )
         return State(revision, refs.tags)
     state = State(revision, refs.tags, Manifest.load(data))
     withdrawn = files.load_withdrawn(_checked(dataset, state, files.WITHDRAWN))
     return dataclasses.replace(state, withdrawn=withdrawn)
 
 
-def publish(dataset: Dataset, label: str, month: pa.Table) -> Month | None:
+def publish(
+    dataset: Dataset, label: str, month: pa.Table, due: Collection[str] = ()
+) -> Month | None:
     """Have the dataset's records of a month be these; None for a month that never had any.
 
-    Withdrawn ones stay out. Nothing is changed if it has them already.
+    Withdrawn ones stay out, and those whose patch another month has. Nothing is changed if it has
+    them already. `PermanentError` if it has a task that is `due`, and these records do not.
     """
+    given = {*month["task_id"].to_pylist()}
 
     def update(state: State) -> Update | None:
-        rows = [row for row in month.to_pylist() if row["task_id"] not in state.withdrawn]
+        elsewhere = state.elsewhere(label)
+        rows = [
+            row
+            for row in month.to_pylist()
+            if row["task_id"] not in state.withdrawn and row["patch_id"] not in elsewhere
+        ]
         wanted, known = files.table(rows), state.manifest.months.get(label)
+        if known and (lost := {*due} & {*known.records} - {*state.withdrawn} - given):
+            raise PermanentError(
+                f"{label} is not published: {', '.join(sorted(lost))} would go, having failed or "
+                "lost the image; fc-data failures tells why, fc-data publish --force tries again, "
+                "and fc-data unpublish takes one out for good"
+            )
         if known is None and not rows:
             return None
         if known is not None and known.content == records.content(wanted.to_pylist()):
@@ -145,7 +183,8 @@ def withdraw(dataset: Dataset, task_id: str, reason: str, now: datetime.datetime
             return None
         rows = month_of(dataset, state, label).to_pylist()
         kept = files.table(row for row in rows if row["task_id"] != task_id)
-        one = Withdrawal(task_id, reason, now, label)
+        patch_id = state.manifest.months[label].records[task_id]
+        one = Withdrawal(task_id, reason, now, label, patch_id)
         return Update(label, kept, {**state.withdrawn, task_id: one}, f"{task_id} withdrawn")
 
     return label_of(_bring(dataset, update))
@@ -171,10 +210,10 @@ def _bring(dataset: Dataset, update: Callable[[State], Update | None]) -> State:
             if races > _RACES:
                 raise
             _pause(dataset, _PAUSE_S)
-        except TransientError:
+        except TransientError as error:
             # The version may have been made all the same: looking again tells.
             outages += 1
-            if outages > _OUTAGES:
+            if outages > _OUTAGES or (error.until or 0) > time.time() + _PATIENCE_S:
                 raise
             _pause(dataset, _PAUSE_S * 2**outages)
 
@@ -188,6 +227,8 @@ def _tag(dataset: Dataset, state: State) -> None:
     if state.revision and state.manifest.versions:
         newest = state.manifest.versions[-1]
         if newest not in state.tags:
+            for path in state.manifest.files:  # a tag stays, so what it names has to be whole
+                _checked(dataset, state, path)
             dataset.tag(newest, state.revision)
 
 
@@ -195,10 +236,11 @@ def _version(
     dataset: Dataset, state: State, update: Update, version: str
 ) -> dict[str, bytes | None]:
     """All files that a version changes; None is for those it removes."""
-    before, columns = state.manifest, files.schema().names
+    before, columns = state.manifest, files.columns()
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     tables = {update.label: update.month}
-    if newer := {*before.columns} - {*columns}:
+    known = {column.partition(":")[0] for column in columns}
+    if newer := {column.partition(":")[0] for column in before.columns} - known:
         raise PermanentError(
             f"{dataset.name} has columns that this version would drop "
             f"({', '.join(sorted(newer))}); update formulacode-data"
@@ -242,7 +284,9 @@ def _checked(dataset: Dataset, state: State, path: str) -> bytes:
     if content is None:
         raise PermanentError(f"{dataset.name} has no {path}, which its {files.MANIFEST} names")
     if hashlib.sha256(content).hexdigest() != state.manifest.files[path].sha256:
-        raise PermanentError(f"{path} of {dataset.name} is not what its {files.MANIFEST} says")
+        raise PermanentError(
+            f"{path} of {dataset.name} is not what its {files.MANIFEST} says; restore it"
+        )
     return content
 
 
@@ -251,19 +295,20 @@ def fetch(dataset: Dataset, rev: str | None, folder: Path) -> list[Path]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already; give --to another folder")
     version = find(dataset, rev)
-    part = folder.with_name(f"{folder.name}.part")
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        for path in version.manifest.files:
-            if not _PATH.fullmatch(path):
-                raise PermanentError(f"{dataset.name} names a file {path!r}; it is not written")
-            content = _checked(dataset, version, path)
-            (part / path).parent.mkdir(parents=True, exist_ok=True)
-            (part / path).write_bytes(content)
-        (part / files.MANIFEST).write_bytes(version.manifest.dump())
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".get-", dir=folder.parent) as beside:
+            part = Path(beside) / "part"
+            for path in version.manifest.files:
+                if not _PATH.fullmatch(path):
+                    raise PermanentError(f"{dataset.name} names a file {path!r}; it is not written")
+                content = _checked(dataset, version, path)
+                (part / path).parent.mkdir(parents=True, exist_ok=True)
+                (part / path).write_bytes(content)
+            (part / files.MANIFEST).write_bytes(version.manifest.dump())
+            if folder.exists():
+                folder.rmdir()
+            part.rename(folder)
     except OSError as error:
         raise UsageError(f"{folder} cannot be written ({error.strerror})") from None
     return [folder / path for path in (*version.manifest.files, files.MANIFEST)]
@@ -277,7 +322,8 @@ def changes(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) 
         if task not in before or task not in after:
             found[task] = "added" if task in after else "removed"
             continue
-        names = [n for n in after[task] if before[task].get(n) != after[task][n]]
+        told = records.said(after[task])
+        names = [name for name in told if before[task].get(name) != told[name]]
         found[task] = f"changed: {', '.join(names)}" if names else "unchanged"
     return found
 

@@ -106,8 +106,12 @@ def obstacle(task: Task, rules: Rules) -> str | None:
         return f"withdrawn: {rules.withdrawn[task.task_id]}"
     if task.container is None or task.environment is None:
         return "no verified container"
+    if not task.classification["is_performance"]:
+        return "not a performance pull request"
     if task.pull_request["patch"] is None:
         return f"no patch ({task.pull_request['diff_source']})"
+    if not task.pull_request["patch"].strip():
+        return "its patch is empty"
     if task.candidate["statement"] is None:
         return f"no problem statement: {task.candidate['reason']}"
     if task.candidate["leak_suspected"]:
@@ -116,10 +120,13 @@ def obstacle(task: Task, rules: Rules) -> str | None:
 
 
 def _unverified(container: Mapping[str, Any], registry: str | None) -> str | None:
-    if container["sandbox"] == "process":  # it has no image whose hygiene could be checked
-        return "verified without a container: there is no image to push" if registry else None
+    required = _REQUIRED
+    if container["sandbox"] == "process":
+        if registry:
+            return "verified without a container: there is no image to push"
+        required = _REQUIRED[:-1]  # hygiene is of an image
     passed = {c["check"] for c in container["checks"] if c["outcome"] == "passed"}
-    lacking = [check for check in _REQUIRED if check not in passed]
+    lacking = [check for check in required if check not in passed]
     return f"{lacking[0]} has not passed; run stage 6 with --force" if lacking else None
 
 
@@ -196,12 +203,20 @@ def image_name(owner: str, repo: str) -> str:
 
 
 def content(rows: Iterable[Mapping[str, Any]]) -> str:
-    """SHA-256 of records whatever their order; what is null counts as not there."""
-    digests = sorted(
-        work.digest({name: value for name, value in row.items() if value is not None})
-        for row in rows
-    )
-    return work.digest(digests)
+    """SHA-256 of what records say, whatever their order; what is null counts as not there."""
+    return work.digest(sorted(work.digest(_told(said(row))) for row in rows))
+
+
+def said(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of its task; `pipeline` says it of what made the record."""
+    return {name: value for name, value in row.items() if name != "pipeline"}
+
+
+def _told(value: Any) -> Any:
+    """The value without nulls, at any depth."""
+    if isinstance(value, Mapping):
+        return {name: _told(part) for name, part in value.items() if part is not None}
+    return [_told(part) for part in value] if isinstance(value, list) else value
 
 
 def published(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from fc_assets.tables import (
     REPOSITORIES,
     Table,
 )
+from fc_resources.errors import UsageError
 from fc_resources.warehouse import Warehouse
 
 _PR = ("partition_month", "owner", "repo", "issue_number")
@@ -44,7 +45,10 @@ Monthly = Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]]
 
 
 def of_months(tables: Mapping[str, Monthly]) -> Iterator[tuple[datetime.date, list[Task]]]:
-    """Tasks of each month, from rows of every table in `COLUMNS` by its name."""
+    """Tasks of each month, from rows of every table in `COLUMNS` by its name.
+
+    `UsageError` for tables that do not fit together.
+    """
     for parts in zip(*(tables[table.name] for table in COLUMNS), strict=True):
         month = parts[0][0]
         rows, *others = (
@@ -56,9 +60,28 @@ def of_months(tables: Mapping[str, Monthly]) -> Iterator[tuple[datetime.date, li
         for key, row in rows.items():
             name = f"{row['owner']}/{row['repo']}"
             commit = f"{name}@{row['merge_commit_sha']}"
-            parts_of = (pulls[key], verdicts[key], built.get(key), environment.get(commit))
-            found.append(Task(row, *parts_of, tracked[name]))
+            found.append(
+                Task(
+                    row,
+                    _of(PULL_REQUESTS, pulls, key, month),
+                    _of(PR_CLASSIFICATIONS, verdicts, key, month),
+                    built.get(key),
+                    environment.get(commit),
+                    _of(REPOSITORIES, tracked, name, month),
+                )
+            )
         yield month, found
+
+
+def _of(
+    table: Table, rows: Mapping[str, Mapping[str, Any]], key: str, month: datetime.date
+) -> Mapping[str, Any]:
+    if key not in rows:
+        raise UsageError(
+            f"{table.name} of {months.label(month)} lacks {key}, which {CANDIDATE_PRS.name} has; "
+            f"run stages {table.stage} to {CANDIDATE_PRS.stage} of it again"
+        )
+    return rows[key]
 
 
 def stored(warehouse: Warehouse, month: datetime.date) -> list[Task]:

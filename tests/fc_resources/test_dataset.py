@@ -6,7 +6,7 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from fc_resources.dataset import Dataset, Refs, StaleError
+from fc_resources.dataset import Dataset, NoVersionError, Refs, StaleError
 from fc_resources.dataset_folder import DatasetFolder
 from fc_resources.errors import PermanentError
 from fc_resources.huggingface import Hub
@@ -76,6 +76,9 @@ def test_a_tag_names_a_version_and_never_moves(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("revision", ["f" * 40, "0" * 64, "../../secret", "none@2026-01"])
-def test_a_version_that_is_not_known_has_no_files(dataset: Dataset, revision: str) -> None:
+def test_a_version_that_is_not_known_is_no_version_without_files(
+    dataset: Dataset, revision: str
+) -> None:
     _commit(dataset, a_txt=b"1")
-    assert dataset.read("a.txt", revision) is None
+    with pytest.raises(NoVersionError):
+        dataset.read("a.txt", revision)

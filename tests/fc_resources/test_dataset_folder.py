@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fc_resources.dataset import NoVersionError
 from fc_resources.dataset_folder import DatasetFolder
 from fc_resources.errors import PermanentError, TransientError
 
@@ -39,8 +40,17 @@ def test_the_files_of_the_newest_version_lie_open_and_no_other(folder: DatasetFo
 
 def test_nothing_is_written_by_looking(folder: DatasetFolder) -> None:
     assert folder.refs().head is None
-    assert folder.read("a.md", "0" * 64) is None
+    with pytest.raises(NoVersionError):
+        folder.read("a.md", "0" * 64)
     assert not folder.path.exists()
+
+
+def test_on_a_parent_that_is_lost_nothing_is_made(folder: DatasetFolder) -> None:
+    first = _publish(folder, "v1", a_md=b"1")
+    (folder.path / ".versions" / "objects" / first).unlink()
+    with pytest.raises(NoVersionError):
+        folder.commit({"b.md": b"2"}, first, "v2")
+    assert folder.refs().head == first
 
 
 def test_files_can_be_read_by_others(folder: DatasetFolder) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import huggingface_hub.constants
 import pytest
 
 from fc_resources.dataset import StaleError
-from fc_resources.errors import PermanentError, StopError, TransientError, UnavailableError
+from fc_resources.errors import (
+    PermanentError,
+    StopError,
+    TransientError,
+    UnavailableError,
+    UsageError,
+)
 from fc_resources.huggingface import Hub
 from tests.fakes.hub import TOKEN, FakeHub
 
@@ -111,8 +118,24 @@ def test_a_limit_is_waited_for_by_the_client_and_then_transient(fake: FakeHub, h
     fake.fail("POST .*/preupload/", 429, Retry_After="0")
     hub.commit({"a.parquet": _PARQUET}, None, "first")
     fake.fail("POST .*/commit/", 429)
-    with pytest.raises(TransientError, match="429"):
+    with pytest.raises(TransientError, match="429") as told:
         hub.commit({"a.parquet": b"x"}, _head(hub), "second")
+    assert told.value.until is None
+    fake.fail("POST .*/commit/", 429, Retry_After="300")
+    now = time.time()
+    with pytest.raises(TransientError, match="429") as told:
+        hub.commit({"a.parquet": b"x"}, _head(hub), "second")
+    assert now + 300 <= (told.value.until or 0) <= time.time() + 300
+
+
+@pytest.mark.parametrize("name", ["o/a--b", "o/data.git", "-o/x", "o/" + "x" * 100])
+def test_a_name_that_no_repository_can_have_is_wrong_usage(
+    fake: FakeHub, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(UsageError, match="FC_DATASET") as told:
+        Hub(name, tmp_path / "cache", TOKEN, fake.url).refs()
+    assert "\n" not in str(told.value)
+    assert fake.requests == []
 
 
 def test_an_outage_is_no_answer(fake: FakeHub, hub: Hub) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable, Iterator
 from urllib.parse import parse_qs, urlsplit
 
@@ -81,6 +82,7 @@ class _Tokens:
         self.server = Server(_TokenHandler, self)
         self.realm = realm or f"{self.server.url}/token"
         self.granted = 0
+        self.limited: dict[str, str] = {}
         self.asked: list[dict[str, list[str]]] = []
         self.answer: Callable[[], tuple[int, bytes]] = self.grant
 
@@ -95,7 +97,9 @@ class _TokenHandler(Handler):
     def do_GET(self) -> None:
         parts, fake = urlsplit(self.path), self._fake
         signed = self.headers.get("Authorization")
-        if parts.path == "/token":
+        if fake.limited:
+            self._say(429, b"", fake.limited)
+        elif parts.path == "/token":
             fake.asked.append(parse_qs(parts.query))
             basic = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
             self._say(*(fake.answer() if signed == basic else (401, b"")))
@@ -149,6 +153,14 @@ def test_no_token_is_transient(tokens: _Tokens, body: bytes) -> None:
     tokens.answer = lambda: (200, body)
     with pytest.raises(TransientError, match="no token"):
         _registry(tokens).digest("o-r", "1")
+
+
+def test_a_limit_tells_when_it_is_over(tokens: _Tokens) -> None:
+    tokens.limited = {"Retry-After": "300"}
+    now = time.time()
+    with pytest.raises(TransientError, match="429") as told:
+        _registry(tokens).digest("o-r", "1")
+    assert now + 300 <= (told.value.until or 0) <= time.time() + 300
 
 
 def test_a_password_is_not_sent_in_the_clear_to_another_host(tokens: _Tokens) -> None:

@@ -17,12 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fc_assets.formulacode import files, publication
+from fc_assets.formulacode import files, publication, records
+from fc_resources import settings
 from fc_resources.dataset import Dataset, Refs
 from fc_resources.dataset_folder import DatasetFolder
 from fc_resources.errors import PermanentError, TransientError, UsageError
 from fc_resources.huggingface import Hub
-from tests.fakes.hub import TOKEN, FakeHub
+from tests.fakes.hub import TOKEN, FakeHub, File
 from tests.fc_assets.formulacode import material
 
 _NOW = datetime.datetime(2026, 4, 1, tzinfo=datetime.UTC)
@@ -115,6 +116,45 @@ def test_a_withdrawn_record_stays_out_and_tells_why(dataset: Dataset) -> None:
     assert (change["change"], change["reason"]) == ("removed", "withdrawn: it leaks")
 
 
+def _same(number: int, month: datetime.date = material.JANUARY) -> list[dict[str, Any]]:
+    """A record whose patch is that of number 1."""
+    patch_id = material.task(1).patch_id
+    return material.rows(number, month=month, patch_id=patch_id)
+
+
+def test_of_a_patch_in_two_months_one_record_stays_however_often(dataset: Dataset) -> None:
+    for _ in range(3):  # what two runs decided before either published
+        publication.publish(dataset, "2026-01", files.table(_same(1)))
+        publication.publish(dataset, "2026-02", files.table(_same(9, _FEBRUARY)))
+        state = publication.look(dataset)
+        tasks = {name: [*month.records] for name, month in state.manifest.months.items()}
+        assert tasks == {"2026-01": ["O-x__r-1"]}
+        assert state.elsewhere("2026-01") == {}
+        assert [*state.elsewhere("2026-02").values()] == ["O-x__r-1"]
+
+
+def test_of_a_patch_that_both_months_have_the_later_one_yields() -> None:
+    table = files.table(_same(1))
+    months = {
+        label: files.month(f"formulacode@{label}", _NOW, table) for label in ("2026-01", "2026-02")
+    }
+    state = publication.State(manifest=files.Manifest(months=months))
+    assert state.elsewhere("2026-01") == {}
+    assert [*state.elsewhere("2026-02").values()] == ["O-x__r-1"]
+
+
+def test_a_withdrawn_patch_does_not_come_back_under_another_number(dataset: Dataset) -> None:
+    publication.publish(dataset, "2026-01", files.table(_same(1)))
+    publication.withdraw(dataset, "O-x__r-1", "not theirs to give", _NOW)
+    before = _whole(dataset)
+    publication.publish(dataset, "2026-01", files.table(_same(9)))
+    assert _whole(dataset) == before
+    rules = publication.look(dataset).rules(settings.load(), "2026-01")
+    patch = {"patch": material.PATCH.format(number=1)}
+    [task] = records.decide([material.task(9, pull_request=patch)], rules)
+    assert task.reason == "the same patch as O-x__r-1"
+
+
 def test_only_what_was_published_can_be_withdrawn(dataset: Dataset) -> None:
     with pytest.raises(UsageError, match="has no record O-x__r-1"):
         publication.withdraw(dataset, "O-x__r-1", "it leaks", _NOW)
@@ -134,6 +174,18 @@ def test_a_version_is_fetched_whole_and_checked(dataset: Dataset, tmp_path: Path
     assert not (tmp_path / "none").exists()
 
 
+def test_what_lies_beside_the_folder_to_be_made_stays(dataset: Dataset, tmp_path: Path) -> None:
+    publication.publish(dataset, "2026-01", material.table(1))
+    mine = tmp_path / "march.part" / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    before = {*tmp_path.iterdir()}
+    publication.fetch(dataset, None, tmp_path / "march")
+    assert mine.read_text() == "mine"
+    assert {*tmp_path.iterdir()} - before == {tmp_path / "march"}
+    assert (tmp_path / "march").stat().st_mode == mine.parent.stat().st_mode
+
+
 @dataclasses.dataclass
 class _Tampered:
     """A dataset in which one file is another than it was."""
@@ -149,13 +201,58 @@ class _Tampered:
         return getattr(self.inner, name)
 
 
+def _published(dataset: Dataset) -> None:
+    """Two months and a withdrawal."""
+    publication.publish(dataset, "2026-01", material.table(1, 2))
+    publication.publish(dataset, "2026-02", material.table(5, month=_FEBRUARY))
+    publication.withdraw(dataset, "O-x__r-1", "it leaks", _NOW)
+
+
+@pytest.mark.parametrize("code", ["RevisionNotFound", "EntryNotFound"])
+def test_a_manifest_that_is_not_shown_is_an_outage(
+    fake: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr(publication, "_PAUSE_S", 0)
+    _published(Hub("o/data", tmp_path / "a", TOKEN, fake.url))
+    hub = Hub("o/data", tmp_path / "b", TOKEN, fake.url)  # of another machine, without a cache
+    for _ in range(2):
+        fake.fail("(HEAD|GET) .*/resolve/.*manifest.json", 404, X_Error_Code=code)
+        publication.publish(hub, "2026-02", material.table(6, month=_FEBRUARY))
+    assert _numbers(hub) == [2]
+    assert [*publication.look(hub).withdrawn] == ["O-x__r-1"]
+    assert len(_whole(hub)[1]) == 4
+
+
+@pytest.mark.parametrize("lost", ["head", "its object", "its manifest"])
+def test_a_folder_that_lost_its_newest_version_is_not_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monkeypatch.setattr(publication, "_PAUSE_S", 0)
+    dataset = DatasetFolder(tmp_path / "published")
+    _published(dataset)
+    refs, versions = dataset.refs(), dataset.path / ".versions"
+    made = json.loads((versions / "objects" / (refs.head or "")).read_text())
+    name = {"head": "head", "its object": f"objects/{refs.head}"}
+    (versions / name.get(lost, f"objects/{made['files'][files.MANIFEST]}")).unlink()
+    with pytest.raises(TransientError):
+        publication.publish(dataset, "2026-02", material.table(6, month=_FEBRUARY))
+    assert dict(dataset.refs().tags) == dict(refs.tags)
+
+
+def test_what_a_user_types_and_is_no_version_is_wrong_usage(dataset: Dataset) -> None:
+    _published(dataset)
+    for rev in ("f" * 40, "formulacode@2026-09", "../../x"):
+        with pytest.raises(UsageError, match="has no version"):
+            publication.find(dataset, rev)
+
+
 @pytest.mark.parametrize("path", ["data/2026-01.parquet", "README.md", "withdrawn.json"])
 def test_a_changed_file_is_not_fetched(dataset: Dataset, tmp_path: Path, path: str) -> None:
     publication.publish(dataset, "2026-01", material.table(1))
     other: Any = _Tampered(dataset, path)
     with pytest.raises(PermanentError, match="is not what its manifest"):
         publication.fetch(other, None, tmp_path / "got")
-    assert not (tmp_path / "got").exists()
+    assert not [*tmp_path.glob("*got*")]
 
 
 def test_a_manifest_of_another_format_is_left_alone(dataset: Dataset) -> None:
@@ -222,6 +319,36 @@ def test_killed_between_any_two_steps_and_repeated_it_ends_the_same(
     publication.publish(dataset, "2026-01", material.table(2))
     assert [*_whole(dataset)[1]] == ["formulacode@2026-01", "formulacode@2026-01.1"]
     assert _numbers(dataset) == [2]
+
+
+def _edit_card(fake: FakeHub) -> None:
+    """What somebody does in the Hub's page."""
+    repository = fake.repositories["o/data"]
+    edited = {**repository.commits[-1].files, files.CARD: File(b"---\n---\nedited", False)}
+    repository.commit("Update README.md", edited)
+
+
+def test_the_newest_version_is_its_tag_and_not_what_was_edited_since(
+    fake: FakeHub, tmp_path: Path
+) -> None:
+    hub = Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
+    publication.publish(hub, "2026-01", material.table(1))
+    _edit_card(fake)
+    publication.fetch(hub, None, tmp_path / "got")
+    assert "edited" not in (tmp_path / "got" / files.CARD).read_text()
+    publication.publish(hub, "2026-01", material.table(2))
+    _whole(hub)
+
+
+def test_what_was_edited_before_it_had_its_tag_gets_none(fake: FakeHub, tmp_path: Path) -> None:
+    hub = Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
+    killed: Any = _Killed(hub, 1, after=True)
+    with pytest.raises(_KilledError):
+        publication.publish(killed, "2026-01", material.table(1))
+    _edit_card(fake)
+    with pytest.raises(PermanentError, match=r"README\.md of o/data is not what its manifest"):
+        publication.publish(hub, "2026-02", material.table(2, month=_FEBRUARY))
+    assert dict(hub.refs().tags) == {}
 
 
 def test_another_publisher_tags_what_a_killed_one_left(dataset: Dataset) -> None:
@@ -292,6 +419,18 @@ def test_an_outage_of_the_hub_leaves_the_version_before(
     assert _numbers(hub) == [1]
     publication.publish(hub, "2026-01", material.table(2))
     assert [*_whole(hub)[1]] == ["formulacode@2026-01", "formulacode@2026-01.1"]
+
+
+def test_a_limit_of_the_hub_is_not_asked_before_it_is_over(fake: FakeHub, tmp_path: Path) -> None:
+    hub = Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
+    publication.publish(hub, "2026-01", material.table(1))
+    fake.fail("POST .*/commit/", 429, times=5, Retry_After="300")
+    with pytest.raises(TransientError, match="429") as told:
+        publication.publish(hub, "2026-01", material.table(2))
+    assert told.value.until is not None
+    assert [path for _, path in fake.requests if "/commit/" in path] == [
+        "/api/datasets/o/data/commit/main"
+    ] * 2
 
 
 def _at_once(dataset: Callable[[int], Dataset], publish: Callable[[Dataset, int], object]) -> None:
@@ -393,6 +532,35 @@ def test_a_new_column_is_in_the_files_of_all_months(
         assert content is not None
         assert pq.read_schema(pa.BufferReader(content)).names == files.schema().names
     assert state.manifest.months["2026-01"] == before
+
+
+def _without_evidence(field: pa.Field) -> pa.Field:
+    """A column `checks` as it was before it told the evidence."""
+    if field.name != "checks":
+        return field
+    return field.with_type(pa.list_(pa.struct([*field.type.value_type][:2])))
+
+
+def test_a_new_part_of_a_column_is_in_the_files_of_all_months_and_is_not_dropped(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today = files.schema()
+    older = pa.schema([_without_evidence(field) for field in today])
+    assert older != today
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "schema", lambda: older)
+        publication.publish(dataset, "2026-01", material.table(1))
+    publication.publish(dataset, "2026-02", material.table(2, month=_FEBRUARY))
+    state = publication.look(dataset)
+    for label in ("2026-01", "2026-02"):
+        content = dataset.read(files.data(label), state.revision or "")
+        assert content is not None
+        assert pq.read_schema(pa.BufferReader(content)).field("checks").type == (
+            today.field("checks").type
+        )
+    monkeypatch.setattr(files, "schema", lambda: older)
+    with pytest.raises(PermanentError, match=r"would drop \(checks\[\]\.evidence\); update"):
+        publication.publish(dataset, "2026-02", material.table(3, month=_FEBRUARY))
 
 
 def test_an_older_version_of_the_project_drops_no_column(

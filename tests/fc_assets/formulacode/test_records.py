@@ -14,7 +14,14 @@ from fc_assets.tables import FORMULACODE
 from fc_resources import settings
 from tests.fc_assets.formulacode import material
 
-_PROCESS = {"sandbox": "process", "image": None, "checks": []}
+_PROCESS = {
+    "sandbox": "process",
+    "image": None,
+    "checks": [
+        {"check": name, "outcome": "not_run" if name == "hygiene" else "passed", "evidence": ""}
+        for name in material.CHECKS
+    ],
+}
 _REGISTRY = "registry.example.org/fc"
 #: distribution/reference, path-component; length of a whole name with domain.
 _COMPONENT = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
@@ -50,12 +57,19 @@ def test_a_pushed_image_is_named_by_number_and_digest() -> None:
         ({"container": None}, "no verified container"),
         ({"environment": None}, "no verified container"),
         ({"pull_request": {"patch": None, "diff_source": "unreachable"}}, "no patch (unreachable)"),
+        ({"pull_request": {"patch": " \n"}}, "its patch is empty"),
+        ({"classification": {"is_performance": False}}, "not a performance pull request"),
+        ({"classification": {"is_performance": None}}, "not a performance pull request"),
         (
             {"candidate": {"statement": None, "reason": "no linked issue"}},
             "no problem statement: no linked issue",
         ),
         ({"candidate": {"leak_suspected": True, "reason": "names x"}}, "leak suspected: names x"),
         ({"container": _PROCESS}, None),
+        (
+            {"container": {**_PROCESS, "checks": []}},
+            "build has not passed; run stage 6 with --force",
+        ),
         (
             {"repository": {"license": None}},
             "licence not known; tell it with FC_LICENSES=O-x/r=SPDX-identifier",
@@ -169,6 +183,9 @@ def test_content_does_not_depend_on_order_or_on_columns_that_are_null() -> None:
     one, two = material.rows(1, 2)
     content = records.content([one, two])
     assert records.content([{**two, "new": None}, one]) == content
+    checks = [{**check, "new": None} for check in one["checks"]]
+    assert records.content([{**one, "checks": checks}, two]) == content
+    assert records.content([one, {**two, "pipeline": "formulacode-data 9.9"}]) == content
     assert records.content([one]) != content
     assert records.content([one, {**two, "date": material.WHEN - datetime.timedelta(1)}]) != content
 

@@ -1,0 +1,46 @@
+"""Tasks from the rows of seven tables: what belongs together, and what is missing."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from fc_assets import tables
+from fc_assets.formulacode import tasks
+from fc_resources.errors import UsageError
+from tests.fc_assets.formulacode import material
+
+_PARTS = {
+    "candidate_prs": "candidate",
+    "pull_requests": "pull_request",
+    "pr_classifications": "classification",
+    "candidate_containers": "container",
+    "packages": "environment",
+    "repositories": "repository",
+}
+
+
+def _tables(*lacking: str) -> dict[str, list[tuple[datetime.date, Sequence[Mapping[str, Any]]]]]:
+    """What stages 1 to 6 stored of a task, but for some of it."""
+    task = material.task()
+    return {
+        name: [(material.JANUARY, [] if name in lacking else [getattr(task, part)])]
+        for name, part in _PARTS.items()
+    }
+
+
+def test_rows_of_all_tables_are_a_task() -> None:
+    assert [*tasks.of_months(_tables())] == [(material.JANUARY, [material.task()])]
+
+
+def test_without_a_container_there_is_a_task_too() -> None:
+    [(_, [task])] = tasks.of_months(_tables("candidate_containers", "packages"))
+    assert (task.container, task.environment) == (None, None)
+
+
+@pytest.mark.parametrize("table", [tables.REPOSITORIES, tables.PULL_REQUESTS])
+def test_tables_that_do_not_fit_together_name_the_stages_to_run(table: tables.Table) -> None:
+    why = f"{table.name} of 2026-01 lacks O-x/r.* {table.stage} to 5"
+    with pytest.raises(UsageError, match=why):
+        list(tasks.of_months(_tables(table.name)))
