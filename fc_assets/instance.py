@@ -30,7 +30,8 @@ _FROM = "fc-data"
 #: A daemon that has said nothing for so long is not there.
 _SILENCE_S = 120.0
 _SILENT_RUN_S = 1800.0
-_ACTIVE = [
+#: Statuses of runs that have begun and have not ended.
+ACTIVE = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
@@ -66,7 +67,7 @@ def own_run(settings: Settings) -> Iterator[tuple[str, dict[str, str]]]:
 
 def end_dead_runs(instance: dg.DagsterInstance) -> None:
     """Have runs fail whose process was killed: Dagster would count them as running for ever."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=_ACTIVE)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE)):
         home = Path(run.tags.get(_HOME, ""))
         # A home that is not there has another path here, or another machine.
         if _HOME not in run.tags or not living.is_home(home):
@@ -75,7 +76,7 @@ def end_dead_runs(instance: dg.DagsterInstance) -> None:
             continue
         # It says that it has ended before it lets go: if not by now, it never will.
         now = instance.get_run_by_id(run.run_id)
-        if now is not None and now.status in _ACTIVE:
+        if now is not None and now.status in ACTIVE:
             instance.report_run_failed(now, "the process of fc-data that ran it is gone")
 
 
@@ -85,7 +86,7 @@ def end_silent_runs(instance: dg.DagsterInstance, home: Path) -> None:
     Each step that computes is alive as its run; between two of them there is no long silence.
     """
     alive = {run_id for _, run_id in living.alive(home)}
-    for run in instance.get_runs(dg.RunsFilter(statuses=_ACTIVE)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE)):
         last = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
         silent = bool(last) and time.time() - last[0].timestamp > _SILENT_RUN_S
         if silent and _HOME not in run.tags and run.run_id not in alive:

@@ -22,12 +22,7 @@ from fc_resources.ledger import Ledger, Progress
 
 _FIRST_S = 300.0
 _LONGEST_S = 86_400.0
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+_UNDER_WAY = [dg.DagsterRunStatus.QUEUED, *instances.ACTIVE]
 
 
 @dataclasses.dataclass(frozen=True)

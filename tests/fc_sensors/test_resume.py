@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from fc_assets import instance, months
 from fc_assets.definitions import build_defs
@@ -31,7 +32,9 @@ def dagster() -> Iterator[dg.DagsterInstance]:
         yield found
 
 
-def _tick(ledger: Ledger, dagster: dg.DagsterInstance, cursor: str | None = None) -> object:
+def _tick(
+    ledger: Ledger, dagster: dg.DagsterInstance, cursor: str | None = None
+) -> SensorExecutionData:
     context = dg.build_sensor_context(
         instance=dagster,
         cursor=cursor,
@@ -41,8 +44,8 @@ def _tick(ledger: Ledger, dagster: dg.DagsterInstance, cursor: str | None = None
     return resume.evaluate_tick(context)
 
 
-def _months(tick: object) -> list[str | None]:
-    return [request.partition_key for request in getattr(tick, "run_requests", None) or []]
+def _months(tick: SensorExecutionData) -> list[str | None]:
+    return [request.partition_key for request in tick.run_requests or []]
 
 
 def _put_off(ledger: Ledger, until: float, table: str = PR_CLASSIFICATIONS.name) -> None:
@@ -58,7 +61,7 @@ def test_a_month_goes_on_when_its_limit_is_over(
     _put_off(ledger, now - 61, CANDIDATE_CONTAINERS.name)
     tick = _tick(ledger, dagster)
     assert _months(tick) == [months.key(_MONTH)]
-    [request] = tick.run_requests  # pyright: ignore[reportAttributeAccessIssue]
+    [request] = tick.run_requests or []
     assert request.tags[instance.CAUSE] == "a limit is over: 429 Too Many Requests"
     names = [key.to_user_string() for key in request.asset_selection]
     assert names == ["candidate_containers", "error_logs"]
@@ -84,7 +87,7 @@ def test_a_lost_request_is_made_again_but_not_at_every_tick(
 ) -> None:
     _put_off(ledger, time.time() - 61)
     first = _tick(ledger, dagster)
-    cursor = first.cursor  # pyright: ignore[reportAttributeAccessIssue]
+    cursor = first.cursor or ""
     assert _months(_tick(ledger, dagster, cursor)) == []
     [(key, known)] = json.loads(cursor).items()
     before = json.dumps({key: {**known, "at": known["at"] - 400}})
@@ -129,6 +132,6 @@ def test_a_run_is_like_the_one_that_was_interrupted(
     progress = Progress("interrupted", run.run_id, 2, 1, 0, 0, 0, 1.0, {})
     ledger.record(_MONTH, {}, {}, {PR_CLASSIFICATIONS.name: progress})
     _put_off(ledger, time.time() - 61)
-    [request] = _tick(ledger, dagster).run_requests  # pyright: ignore[reportAttributeAccessIssue]
+    [request] = _tick(ledger, dagster).run_requests or []
     expected = {"min_stars": 3, "agent": "codex", "force": False}
     assert request.run_config["resources"]["options"]["config"] == expected
