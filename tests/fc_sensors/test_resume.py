@@ -63,7 +63,7 @@ def test_a_month_goes_on_when_its_limit_is_over(
     assert _months(tick) == [months.key(_MONTH)]
     [request] = tick.run_requests or []
     assert request.tags[instance.CAUSE] == "a limit is over: 429 Too Many Requests"
-    names = [key.to_user_string() for key in request.asset_selection]
+    names = [key.to_user_string() for key in request.asset_selection or []]
     assert names == ["candidate_containers", "error_logs"]
 
 
