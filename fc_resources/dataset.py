@@ -4,7 +4,8 @@ Which files there are and what they say is decided by `fc_assets.formulacode`.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import errno
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from fc_resources.errors import TransientError, UnavailableError
@@ -26,6 +27,11 @@ class Refs:
     tags: Mapping[str, str]
 
 
+def full(error: object) -> bool:
+    """Whether a disk, or what one may have of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 class Dataset(Protocol):
     """Versions of files, each made from the one before in one step, and tags that never move."""
 
@@ -43,6 +49,10 @@ class Dataset(Protocol):
 
     def read(self, path: str, revision: str) -> bytes | None:
         """A file as a version has it, None if it has none; `NoVersionError` without a version."""
+        ...
+
+    def ancestors(self, revision: str) -> Iterator[str]:
+        """The commits before one, newest first."""
         ...
 
     def commit(self, files: Mapping[str, bytes | None], parent: str | None, message: str) -> None:

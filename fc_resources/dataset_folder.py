@@ -6,7 +6,6 @@ made when it is tagged.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -16,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fc_resources import locks
-from fc_resources.dataset import NoVersionError, Refs, StaleError
+from fc_resources.dataset import NoVersionError, Refs, StaleError, full
 from fc_resources.errors import PermanentError, TransientError
 
 
@@ -44,15 +43,22 @@ class DatasetFolder:
 
     def read(self, path: str, revision: str) -> bytes | None:
         with self._translated():
-            content = self._files(revision).get(path)
-            return None if content is None else self._content(content)
+            files, _ = self._made(revision)
+            return self._content(files[path]) if path in files else None
+
+    def ancestors(self, revision: str) -> Iterator[str]:
+        with self._translated():
+            _, parent = self._made(revision)
+            while parent is not None:
+                yield parent
+                _, parent = self._made(parent)
 
     def commit(self, files: Mapping[str, bytes | None], parent: str | None, message: str) -> None:
         with self._translated(), self._locked():
             if self._head() != parent:
                 raise StaleError(f"{self.path} has a newer version")
-            kept = self._files(parent) if parent else {}
-            kept = {path: content for path, content in kept.items() if path not in files}
+            before, _ = self._made(parent) if parent else ({}, None)
+            kept = {path: content for path, content in before.items() if path not in files}
             added = {path: self._store(data) for path, data in files.items() if data is not None}
             made = {"parent": parent, "message": message, "files": kept | added}
             revision = self._store(json.dumps(made, indent=1, sort_keys=True).encode())
@@ -72,13 +78,13 @@ class DatasetFolder:
         head = self._versions / "head"
         return head.read_text() if head.exists() else None
 
-    def _files(self, revision: str) -> dict[str, str]:
-        """Contents by path."""
+    def _made(self, revision: str) -> tuple[dict[str, str], str | None]:
+        """Contents of a version by path, and its parent."""
         known = self._versions / "objects" / revision
         try:
             if re.fullmatch("[0-9a-f]{64}", revision) and known.is_file():
                 made = json.loads(self._content(revision))
-                return made["files"]
+                return made["files"], made["parent"]
         except (ValueError, TypeError, KeyError):  # a content, but not that of a version
             pass
         raise NoVersionError(f"{self.path} does not have version {revision}; restore {known}")
@@ -100,7 +106,7 @@ class DatasetFolder:
 
     def _show(self, revision: str) -> None:
         """Have the files outside be those of a version, also after a kill half-way."""
-        wanted = self._files(revision)
+        wanted, _ = self._made(revision)
         for path, digest in wanted.items():
             target = self.path / path
             data = self._content(digest)
@@ -139,6 +145,5 @@ class DatasetFolder:
         try:
             yield
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            what = "has no space left; make some" if full else f"fails: {error.strerror}"
+            what = "has no space left; make some" if full(error) else f"fails: {error.strerror}"
             raise TransientError(f"{self.path} {what}; the version before is whole") from None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fc_resources.dataset import NoVersionError, Refs, StaleError
+from fc_resources.dataset import NoVersionError, Refs, StaleError, full
 from fc_resources.errors import (
     FcError,
     PermanentError,
@@ -83,13 +83,9 @@ class Hub:
         return Refs(heads[0] if heads else None, tags)
 
     def read(self, path: str, revision: str) -> bytes | None:
-        from huggingface_hub.errors import (
-            LocalEntryNotFoundError,
-            RemoteEntryNotFoundError,
-            RevisionNotFoundError,
-        )
+        from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
-        with self._translated(f"reading {path}"):
+        with self._translated(f"reading {path} of {revision}"):
             try:
                 local = self._api.hf_hub_download(
                     self._repository,
@@ -100,13 +96,16 @@ class Hub:
                 )
             except RemoteEntryNotFoundError:
                 return None
-            except RevisionNotFoundError:
-                raise NoVersionError(
-                    f"{self._repository} on the Hub does not show version {revision}; run it again"
-                ) from None
             except LocalEntryNotFoundError as error:  # neither the Hub nor the cache told
                 raise error.__cause__ or error from None
             return Path(local).read_bytes()
+
+    def ancestors(self, revision: str) -> Iterator[str]:
+        with self._translated("looking at its history"):
+            found = self._api.list_repo_commits(
+                self._repository, repo_type=_KIND, revision=revision
+            )
+        yield from (commit.commit_id for commit in found[1:])
 
     def commit(self, files: Mapping[str, bytes | None], parent: str | None, message: str) -> None:
         import huggingface_hub
@@ -160,19 +159,23 @@ class Hub:
             yield
         except FcError:
             raise
-        except HfHubHTTPError as error:
-            raise self._meaning(error, what) from error
-        except (httpx2.HTTPError, OSError, ValueError) as error:  # the last for what is no JSON
-            raise UnavailableError(f"{what}: {one_line(error)}") from error
-        except RuntimeError as error:  # the client's name for an upload that failed, whatever did
-            cause = error.__cause__
-            if isinstance(cause, HfHubHTTPError):
-                raise self._meaning(cause, what) from error
-            raise UnavailableError(f"{what}: {one_line(cause or error)}") from error
+        # A card that is refused is a ValueError, an upload that failed a RuntimeError.
+        except (httpx2.HTTPError, OSError, ValueError, RuntimeError) as error:
+            causes = error, error.__cause__
+            if refused := next((e for e in causes if isinstance(e, HfHubHTTPError)), None):
+                raise self._meaning(refused, what) from error
+            if any(map(full, causes)):
+                text = f"{what}: {self._cache} has no space left; make some"
+                raise TransientError(text) from error
+            raise UnavailableError(f"{what}: {one_line(causes[1] or error)}") from error
 
     def _meaning(self, error: "HfHubHTTPError", what: str) -> FcError:
+        from huggingface_hub.errors import RevisionNotFoundError
+
         status, headers = error.response.status_code, error.response.headers
         text = re.sub(r"\s*\(Request ID: [^)]*\)", "", one_line(error))
+        if isinstance(error, RevisionNotFoundError):
+            return NoVersionError(f"{what}: it does not show that version; run it again")
         if status in _CONFLICTS:
             return StaleError(f"{what}: {text}")
         if status in (401, 403):

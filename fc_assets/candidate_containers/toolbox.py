@@ -1,10 +1,7 @@
 """From settings to what stage 6 builds, checks and measures with, and by which limits."""
 
 import logging
-import re
 from collections.abc import Sequence
-
-import pydantic
 
 from fc_assets import sample
 from fc_assets.candidate_containers import traces
@@ -47,10 +44,7 @@ def of(settings: Settings, candidates: Sequence[Candidate]) -> Tools:
 
 def secrets(settings: Settings) -> list[bytes]:
     """Every secret of the settings, as it must not be found in an image."""
-    values = (getattr(settings, name) for name in type(settings).model_fields)
-    hidden = [value for value in values if isinstance(value, pydantic.SecretStr)]
-    words = (word for value in hidden for word in re.split(r"[\s,;]+", value.get_secret_value()))
-    return traces.secrets(list(words))
+    return traces.secrets(settings.secrets)
 
 
 def measuring(settings: Settings, candidates: Sequence[Candidate]) -> Limits | None:

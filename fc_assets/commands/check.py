@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import pydantic
 
 from fc_assets import texts
 from fc_assets.commands import choice, output
 from fc_resources import settings as settings_module
 from fc_resources.errors import one_line
-from fc_resources.settings import Settings
 
 if TYPE_CHECKING:
     from fc_assets.commands.probes import Probe
@@ -57,7 +55,7 @@ def check(
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         found = probes.all_probes(settings, options, Path(scratch), int(_OF_REQUEST * limit_s))
         asked = [probe for probe in found if stages & {*probe.stages}]
-        rows = list(answers(asked, limit_s, _secrets(settings)))
+        rows = list(answers(asked, limit_s, settings.secrets))
     if as_json:
         output.show({"checks": rows}, as_json)
     else:
@@ -93,10 +91,3 @@ def _ask(probe: "Probe", states: dict[str, tuple[str, str]]) -> None:
         states[probe.name] = "off", one_line(why)
     except Exception as error:  # one broken probe must not end the others
         states[probe.name] = "FAIL", one_line(error)
-
-
-def _secrets(settings: Settings) -> list[str]:
-    """What an error of somebody else's might repeat."""
-    values = [value for _, value in settings if isinstance(value, pydantic.SecretStr)]
-    found = {*(value.get_secret_value() for value in values), *settings.github_tokens}
-    return sorted(found - {""}, key=len, reverse=True)

@@ -52,28 +52,29 @@ def _show_preview(settings: settings_module.Settings, month: datetime.date, as_j
 
 @click.command()
 @click.argument("task_id")
-@click.option("--reason", required=True, help="Kept in the dataset, for everybody to read.")
-def unpublish(task_id: str, reason: str) -> None:
+@click.option("--reason", default="", help="Kept in the dataset, for everybody to read.")
+@click.option("--undo", is_flag=True, help="Take a withdrawal back.")
+def unpublish(task_id: str, reason: str, undo: bool) -> None:
     """Withdraw a record, such as numpy__numpy-123: no later run publishes it."""
-    from fc_assets import months, texts
+    from fc_assets import texts
     from fc_assets.formulacode import publication
     from fc_assets.tables import FORMULACODE
-    from fc_resources.warehouse import Rows, Warehouse
+    from fc_resources.warehouse import Warehouse
 
+    settings = settings_module.current()
+    dataset = publication.target(settings)
+    if undo:
+        label = publication.restore(dataset, task_id)
+        click.echo(f"{task_id} is not withdrawn; fc-data publish --month {label} has it again")
+        return
     reason = " ".join(texts.printable(reason).split())
     if not reason:
         raise UsageError("--reason is empty; say why")
-    settings = settings_module.current()
-    dataset = publication.target(settings)
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     label = publication.withdraw(dataset, task_id, reason, now)
-    month = months.parse(f"{label}-01", "month")
-    warehouse = Warehouse(settings.warehouse, settings.fc_lock_timeout_s)
-    if month in warehouse.tables().get(FORMULACODE.name, {}):
-        # Its item then counts as lost: the next run finds that it was withdrawn.
-        stored = warehouse.read(FORMULACODE.name, [month]).read_all().to_pylist()
-        kept = FORMULACODE.batch([row for row in stored if row["task_id"] != task_id])
-        warehouse.replace(FORMULACODE.name, Rows(FORMULACODE.schema, [month], lambda: [kept]))
+    # Its item then counts as lost: the next run finds that it was withdrawn.
+    warehouse = Warehouse.of(settings)
+    warehouse.remove(FORMULACODE.name, "task_id", task_id)
     click.echo(f"{task_id} is withdrawn from {label} of {dataset.name}; its image stays")
 
 
@@ -102,5 +103,5 @@ def diff(rev1: str, rev2: str, as_json: bool) -> None:
 
 
 def _has_warehouse(settings: Any) -> None:
-    if not settings.warehouse.exists():
+    if not settings.has_warehouse:
         raise UsageError(f"{settings.fc_home} has no warehouse; run stages 1 to 6 first")

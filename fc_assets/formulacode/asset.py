@@ -4,16 +4,17 @@ import contextlib
 import dataclasses
 import datetime
 import functools
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
-from fc_assets import fingerprint, materialize, months, work
+from fc_assets import fingerprint, materialize, months, texts, work
 from fc_assets.candidate_containers import toolbox
 from fc_assets.candidate_containers.stock import Candidate
-from fc_assets.formulacode import files, publication, records, tasks
+from fc_assets.formulacode import files, publication, records, standing, tasks
 from fc_assets.formulacode.files import Month
 from fc_assets.formulacode.images import Images
 from fc_assets.formulacode.records import Rules, Task
@@ -28,6 +29,8 @@ from fc_resources.registry import Registry
 from fc_resources.settings import Settings
 from fc_resources.uv import Uv
 from fc_resources.warehouse import Rows
+
+_log = logging.getLogger(__name__)
 
 #: Every month is published on its third day or so; the others make no such promise.
 _MONTHLY = dg.FreshnessPolicy.time_window(
@@ -78,28 +81,33 @@ def formulacode(
     }
     tables = {name: months.split(reader, wanted) for name, reader in inputs.items()}
     state = publication.look(dataset)
-    decided = []
-    for month, found in tasks.of_months(tables):
+    decided, kept = [], {}
+    for month, candidates, refused in tasks.of_months(tables):
         rules = state.rules(settings, months.label(month))
-        decided.append((month, rules, records.decide(found, rules)))
-    every = [task for _, _, found in decided for task in found if task.reason is None]
-    images = images_of(every, settings, mirrors.with_local(options.git(settings)), docker, uv)
+        found = records.decide(candidates, rules)
+        for task, fate in standing.fates(found, refused, rules).items():
+            for log in (context.log, _log):  # of the run, and of the terminal
+                log.warning("%s: %s", months.label(month), texts.printable(f"{task} {fate}"))
+        kept |= standing.rows(dataset, state, month, found)
+        decided.append((month, rules, found, standing.due(found, refused, rules)))
+    every = [task for _, _, found, _ in decided for task in found if task.reason is None]
+    git = mirrors.with_local(options.git(settings))
+    images = images_of(every, settings, git, docker, uv, again=options.force)
     outcome = materialize.run(
         context,
         runner,
         options,
         FORMULACODE,
-        [(month, items(found, rules)) for month, rules, found in decided],
-        functools.partial(publish, images=images),
+        [(month, items(found, rules)) for month, rules, found, _ in decided],
+        functools.partial(publish, images=images, kept=kept),
         settings=settings,
         concurrency=2,  # a container each
     )
     published = []
-    for month, _, found in decided:
-        due = {task.task_id for task in found if task.reason is None}
+    for month, _, _, expected in decided:
         rows = runner.rows(FORMULACODE, month)
         with putting_off(runner.ledger, month):
-            version = release(dataset, month, rows, due, images)
+            version = release(dataset, month, rows, expected, images)
         if version is not None:
             published.append(version)
             context.log.info(f"{months.label(month)} is {version.version} of {dataset.name}")
@@ -111,7 +119,13 @@ def formulacode(
 
 
 def images_of(
-    found: Sequence[Task], settings: Settings, mirrors: Mirrors, docker: Docker, uv: Uv
+    found: Sequence[Task],
+    settings: Settings,
+    mirrors: Mirrors,
+    docker: Docker,
+    uv: Uv,
+    *,
+    again: bool,
 ) -> Images | None:
     """What publishes the images of these tasks, if there is a registry."""
     registry = Registry.of(settings)
@@ -119,7 +133,7 @@ def images_of(
         return None
     candidates = [Candidate.of(t.candidate, t.environment) for t in found if t.environment]
     make = functools.partial(toolbox.tools, settings, mirrors, docker, uv, candidates)
-    return Images(registry, docker, functools.cache(make))
+    return Images(registry, docker, functools.cache(make), again)
 
 
 @contextlib.contextmanager
@@ -143,7 +157,7 @@ def release(
 ) -> Month | None:
     """Publish the records of a month whose images the registry has; its version.
 
-    `due` are the tasks that nothing stands against. A new one without an image waits.
+    Of those that are `due` none may go. A new one without an image waits.
     """
     kept = list(rows)
     if images is not None:
@@ -153,20 +167,33 @@ def release(
 
 
 def items(found: Sequence[Task], rules: Rules) -> list[work.Item[tuple[Task, Rules]]]:
-    """Every task of a month, with and without an obstacle."""
+    """Every task of a month, with and without an obstacle.
+
+    Whether the registry has the images, and the dataset what stays, is seen at every run.
+    """
     return [
-        work.Item(work.key_of(task.candidate), (task, rules), records.digest(task, rules))
+        work.Item(
+            work.key_of(task.candidate),
+            (task, rules),
+            records.digest(task, rules),
+            again=task.stays or (task.reason is None and rules.registry is not None),
+            sure=task.reason is not None,
+        )
         for task in found
     ]
 
 
-def publish(item: tuple[Task, Rules], images: Images | None) -> work.Answer:
+def publish(
+    item: tuple[Task, Rules], images: Images | None, kept: Mapping[str, Mapping[str, Any]]
+) -> work.Answer:
     """The record of a task, its image pushed and verified first; none where something stands
-    against it.
+    against it. What stays as it was published is in `kept`.
 
     Raises `TransientError` when the registry cannot be asked: the record waits for it.
     """
     task, rules = item
+    if task.stays:
+        return work.Answer([kept[task.task_id]])
     if task.reason is not None:
         return work.Answer([], note=task.reason)
     digest = images.publish(task) if images is not None else None

@@ -21,11 +21,15 @@ from fc_resources.sandbox import Ended, Limits, Script
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """The images of one registry; `tools` are made when the first has to be verified."""
+    """The images of one registry; `tools` are made when the first has to be verified.
+
+    With `again` that is each of them, whatever was verified before.
+    """
 
     registry: Registry
     docker: Docker
     tools: Callable[[], Tools]
+    again: bool = False
 
     def publish(self, task: Task) -> str:
         """The digest under which the registry has the verified image of a task.
@@ -38,7 +42,8 @@ class Images:
             raise PermanentError(f"{task.task_id} has no image")
         name, tag = _name(task), _tag(task)
         digest = known(self.registry, task)
-        if digest is not None and digest == self.registry.digest(name, number):
+        numbered = None if self.again else self.registry.digest(name, number)
+        if digest is not None and digest == numbered:
             return digest
         target = f"{self.registry.place}/{name}:{tag}"
         trial = Trial(Candidate.of(task.candidate, task.environment), self.tools())

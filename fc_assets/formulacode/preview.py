@@ -1,11 +1,11 @@
 """What publishing a month would change, and why candidates stay out; nothing is written."""
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from fc_assets import months
-from fc_assets.formulacode import files, publication, records, tasks
+from fc_assets.formulacode import files, publication, records, standing, tasks
 from fc_assets.formulacode.records import Task
 from fc_resources.dataset import Dataset
 from fc_resources.settings import Settings
@@ -18,13 +18,15 @@ _IMAGE = ("image_name", "image_digest")
 def preview(
     month: datetime.date,
     found: Sequence[Task],
+    refused: Collection[str],
     dataset: Dataset,
     settings: Settings,
     digest: Callable[[Task], str | None],
 ) -> list[dict[str, str]]:
     """Each task of the month: added, changed, removed, unchanged or left out, and why.
 
-    `digest` is that of a task's image in the registry, None if it has to be pushed.
+    `refused` were judged to be none. `digest` is that of a task's image in the registry, None if it
+    has to be pushed.
     """
     label, state = months.label(month), publication.look(dataset)
     rules = state.rules(settings, label)
@@ -32,8 +34,11 @@ def preview(
     old = publication.month_of(dataset, state, label).to_pylist()
     before = {row["task_id"]: row for row in old}
     reasons = {task.task_id: task.reason for task in decided if task.reason}
+    reasons |= standing.fates(decided, refused, rules)
     rows, waiting = [], set()
     for task in decided:
+        if task.stays:
+            rows.append({PARTITION: month, **before[task.task_id]})
         if task.reason is not None:
             continue
         there = digest(task) if rules.registry else None
@@ -63,9 +68,9 @@ def of_home(
     digest: Callable[[Task], str | None],
 ) -> list[dict[str, str]]:
     """`preview` of a month as the warehouse of a home has it."""
-    warehouse = Warehouse(settings.warehouse, settings.fc_lock_timeout_s)
-    found = tasks.stored(warehouse, month)
-    return preview(month, found, publication.target(settings), settings, digest)
+    warehouse = Warehouse.of(settings)
+    found, refused = tasks.stored(warehouse, month)
+    return preview(month, found, refused, publication.target(settings), settings, digest)
 
 
 def summary(told: Sequence[Mapping[str, Any]]) -> dict[str, int]:

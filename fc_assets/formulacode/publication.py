@@ -2,7 +2,8 @@
 
 A version is a commit with a tag; only the newest one can be without its tag, since whoever makes
 the next one gives it first. So each step can be repeated by anybody after a kill: looking at the
-newest version tells which were done.
+newest version tells which were done. Commits that others made by hand are no versions: the next
+version undoes what they did to files of the last.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ from fc_assets import interrupts
 from fc_assets.formulacode import card, files, records
 from fc_assets.formulacode.files import Manifest, Month, Withdrawal
 from fc_assets.formulacode.records import Rules
-from fc_resources.dataset import Dataset, NoVersionError, Refs, StaleError
+from fc_resources.dataset import Dataset, NoVersionError, Refs, StaleError, full
 from fc_resources.dataset_folder import DatasetFolder
 from fc_resources.errors import InterruptedRunError, PermanentError, TransientError, UsageError
 from fc_resources.huggingface import Hub
@@ -38,9 +39,13 @@ _PATH = re.compile(r"(\w+/)?[\w-]+\.\w+")
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """The newest version of a dataset; `revision` is None before the first."""
+    """A version of a dataset; `revision` is None before the first.
+
+    `head` is the commit that the next one is made on: another if files were changed by hand since.
+    """
 
     revision: str | None = None
+    head: str | None = None
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
     manifest: Manifest = dataclasses.field(default_factory=Manifest)
     withdrawn: Mapping[str, Withdrawal] = dataclasses.field(default_factory=dict)
@@ -48,7 +53,9 @@ class State:
     def rules(self, settings: Settings, label: str) -> Rules:
         """What decides about the tasks of a month."""
         withdrawn = {task: told.reason for task, told in self.withdrawn.items()}
-        return Rules.of(settings, withdrawn, self.elsewhere(label))
+        known = self.manifest.months.get(label)
+        published = known.records if known else {}
+        return Rules.of(settings, withdrawn, self.elsewhere(label), published)
 
     def elsewhere(self, label: str) -> dict[str, str]:
         """Tasks whose patches a month must not have, by what these do.
@@ -96,41 +103,61 @@ def target(settings: Settings) -> Dataset:
 
 
 def look(dataset: Dataset) -> State:
-    """The newest version; nothing is changed."""
+    """The newest version as it was made; nothing is changed."""
     refs = dataset.refs()
-    return _at(dataset, refs, refs.head)
+    manifest = _manifest(dataset, refs, refs.head)
+    if refs.head is None or not manifest.versions:
+        return State(head=refs.head, tags=refs.tags)
+    if manifest.versions[-1] in refs.tags:
+        return _at(dataset, refs, refs.tags[manifest.versions[-1]])
+    made = refs.head
+    for older in dataset.ancestors(refs.head):
+        if _manifest(dataset, refs, older).versions[-1:] != manifest.versions[-1:]:
+            break
+        made = older
+    state = _at(dataset, refs, made)
+    for path in state.manifest.files:  # it gets a tag, which stays: what that names has to be whole
+        _checked(dataset, state, path)
+    return state
 
 
 def find(dataset: Dataset, rev: str | None) -> State:
     """A version by tag or revision, the newest one by default; `UsageError` if there is none."""
-    refs, found = dataset.refs(), State()
-    try:
-        found = _at(dataset, refs, refs.head if rev is None else refs.tags.get(rev, rev))
-    except NoVersionError:
-        if rev is None or rev in refs.tags:
-            raise
-    if rev is None and found.manifest.versions:
-        # Whoever edits the card in the Hub's page has made a commit since.
-        newest = refs.tags.get(found.manifest.versions[-1], found.revision)
-        found = found if newest == found.revision else _at(dataset, refs, newest)
+    if rev is None:
+        found = look(dataset)
+    else:
+        refs = dataset.refs()
+        try:
+            found = _at(dataset, refs, refs.tags.get(rev, rev))
+        except NoVersionError:
+            if rev in refs.tags:
+                raise
+            found = State(tags=refs.tags)
     if not found.manifest.versions:
-        known = ", ".join(sorted(refs.tags)[-10:]) or "none"
+        known = ", ".join(sorted(found.tags)[-10:]) or "none"
         raise UsageError(f"{dataset.name} has no version {rev or ''}; there are: {known}")
     return found
 
 
-def _at(dataset: Dataset, refs: Refs, revision: str | None) -> State:
-    data = dataset.read(files.MANIFEST, revision) if revision else None
-    if revision is None or data is None:
-        if any(tag.startswith(_VERSION.format("")) for tag in refs.tags):
-            raise NoVersionError(
-                f"{dataset.name} has versions and shows no {files.MANIFEST} of "
-                f"{revision or 'the newest'}; run it again, or restore it"
-            )
-        return State(revision, refs.tags)
-    state = State(revision, refs.tags, Manifest.load(data))
+def _at(dataset: Dataset, refs: Refs, revision: str) -> State:
+    state = State(revision, refs.head, refs.tags, _manifest(dataset, refs, revision))
+    if not state.manifest.versions:
+        return state
     withdrawn = files.load_withdrawn(_checked(dataset, state, files.WITHDRAWN))
     return dataclasses.replace(state, withdrawn=withdrawn)
+
+
+def _manifest(dataset: Dataset, refs: Refs, revision: str | None) -> Manifest:
+    """What a commit says; nothing before the first version."""
+    data = dataset.read(files.MANIFEST, revision) if revision else None
+    if data is not None:
+        return Manifest.load(data)
+    if any(tag.startswith(_VERSION.format("")) for tag in refs.tags):
+        raise NoVersionError(
+            f"{dataset.name} has versions and shows no {files.MANIFEST} of "
+            f"{revision or 'the newest'}; run it again, or restore it"
+        )
+    return Manifest()
 
 
 def publish(
@@ -190,6 +217,27 @@ def withdraw(dataset: Dataset, task_id: str, reason: str, now: datetime.datetime
     return label_of(_bring(dataset, update))
 
 
+def restore(dataset: Dataset, task_id: str) -> str:
+    """Take a withdrawal back; its month, which has the record when it is published again.
+
+    `UsageError` if it is not withdrawn.
+    """
+    state = _bring(dataset, lambda state: None)
+    if task_id not in state.withdrawn:
+        raise UsageError(f"{task_id} is not withdrawn from {dataset.name}")
+    label = state.withdrawn[task_id].month
+
+    def update(state: State) -> Update | None:
+        left = {task: told for task, told in state.withdrawn.items() if task != task_id}
+        if len(left) == len(state.withdrawn):
+            return None
+        month = month_of(dataset, state, label)
+        return Update(label, month, left, f"{task_id} not withdrawn any more")
+
+    _bring(dataset, update)
+    return label
+
+
 def _bring(dataset: Dataset, update: Callable[[State], Update | None]) -> State:
     """Make a version if there is something to update; the newest one then, which has its tag."""
     made, races, outages = False, 0, 0
@@ -203,7 +251,7 @@ def _bring(dataset: Dataset, update: Callable[[State], Update | None]) -> State:
                 return state
             version = state.next_version(wanted.label)
             content = _version(dataset, state, wanted, version)
-            dataset.commit(content, state.revision, f"{version}: {wanted.why}")
+            dataset.commit(content, state.head, f"{version}: {wanted.why}")
             made = True
         except StaleError:
             races += 1
@@ -224,34 +272,53 @@ def _pause(dataset: Dataset, seconds: float) -> None:
 
 
 def _tag(dataset: Dataset, state: State) -> None:
-    if state.revision and state.manifest.versions:
-        newest = state.manifest.versions[-1]
-        if newest not in state.tags:
-            for path in state.manifest.files:  # a tag stays, so what it names has to be whole
-                _checked(dataset, state, path)
-            dataset.tag(newest, state.revision)
+    if state.revision and state.manifest.versions[-1] not in state.tags:
+        dataset.tag(state.manifest.versions[-1], state.revision)
 
 
 def _version(
     dataset: Dataset, state: State, update: Update, version: str
 ) -> dict[str, bytes | None]:
     """All files that a version changes; None is for those it removes."""
-    before, columns = state.manifest, files.columns()
+    before = state.manifest
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    tables = {update.label: update.month}
+    content = _parquet(dataset, state, update)
+    content[files.WITHDRAWN] = files.dump_withdrawn(update.withdrawn.values())
+    months = {**before.months, update.label: files.month(version, now, update.month)}
+    months = dict(sorted(months.items()))
+    described = card.files(dataset.address, months, update.withdrawn.values(), version)
+    content |= {path: None for path in before.files if card.is_picture(path)} | described
+    edited = state.head if state.head != state.revision else None
+    if edited:  # what was done by hand to the other files is undone
+        others = before.files.keys() - content.keys()
+        content |= {path: _checked(dataset, state, path) for path in others}
+    kept = {path: told for path, told in before.files.items() if path not in content}
+    made = dict(files.described(path, data) for path, data in content.items() if data is not None)
+    every = dict(sorted((kept | made).items()))
+    manifest = Manifest([*before.versions, version], months, every, files.columns())
+    content[files.MANIFEST] = manifest.dump()
+    return {
+        path: data
+        for path, data in content.items()
+        if data is not None or not edited or dataset.read(path, edited) is not None
+    }
+
+
+def _parquet(dataset: Dataset, state: State, update: Update) -> dict[str, bytes | None]:
+    """Files of the month, and of the others if they have other columns."""
+    before, columns = state.manifest, files.columns()
     known = {column.partition(":")[0] for column in columns}
     if newer := {column.partition(":")[0] for column in before.columns} - known:
         raise PermanentError(
             f"{dataset.name} has columns that this version would drop "
             f"({', '.join(sorted(newer))}); update formulacode-data"
         )
+    tables = {update.label: update.month}
     if before.months and list(before.columns) != columns:
         # All files have the same columns, or they could not be loaded together.
         for label in before.months.keys() - {update.label}:
             tables[label] = month_of(dataset, state, label)
-    content: dict[str, bytes | None] = {
-        files.WITHDRAWN: files.dump_withdrawn(update.withdrawn.values())
-    }
+    content: dict[str, bytes | None] = {}
     for label, month in tables.items():
         # `datasets` cannot load a file without rows.
         parts = {files.data(label): month, files.verified(label): files.faster(month)}
@@ -260,15 +327,7 @@ def _version(
                 content[path] = files.to_parquet(part)
             elif path in before.files:
                 content[path] = None
-    months = {**before.months, update.label: files.month(version, now, update.month)}
-    months = dict(sorted(months.items()))
-    described = card.files(dataset.address, months, update.withdrawn.values(), version)
-    content |= {path: None for path in before.files if card.is_picture(path)} | described
-    kept = {path: told for path, told in before.files.items() if path not in content}
-    made = dict(files.described(path, data) for path, data in content.items() if data is not None)
-    every = dict(sorted((kept | made).items()))
-    manifest = Manifest([*before.versions, version], months, every, columns)
-    return {**content, files.MANIFEST: manifest.dump()}
+    return content
 
 
 def month_of(dataset: Dataset, state: State, label: str) -> pa.Table:
@@ -310,6 +369,8 @@ def fetch(dataset: Dataset, rev: str | None, folder: Path) -> list[Path]:
                 folder.rmdir()
             part.rename(folder)
     except OSError as error:
+        if full(error):
+            raise TransientError(f"no space left for {folder}; make some, or give --to") from None
         raise UsageError(f"{folder} cannot be written ({error.strerror})") from None
     return [folder / path for path in (*version.manifest.files, files.MANIFEST)]
 

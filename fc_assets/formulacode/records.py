@@ -35,10 +35,16 @@ class Rules:
     withdrawn: Mapping[str, str] = dataclasses.field(default_factory=dict)
     #: Tasks of other months, by what their patch does.
     elsewhere: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: What the patches do of this month's published tasks, by task.
+    published: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, settings: Settings, withdrawn: Mapping[str, str], elsewhere: Mapping[str, str]
+        cls,
+        settings: Settings,
+        withdrawn: Mapping[str, str],
+        elsewhere: Mapping[str, str],
+        published: Mapping[str, str],
     ) -> "Rules":
         registry = Registry.of(settings)
         return cls(
@@ -47,6 +53,7 @@ class Rules:
             settings.told_licenses,
             withdrawn,
             elsewhere,
+            published,
         )
 
 
@@ -62,6 +69,8 @@ class Task:
     repository: Mapping[str, Any]
     #: Why it is no record, as far as rows tell.
     reason: str | None = None
+    #: Nothing says that what was published of it is wrong: it stays, though none can be made today.
+    stays: bool = False
 
     @property
     def name(self) -> str:
@@ -69,9 +78,7 @@ class Task:
 
     @property
     def task_id(self) -> str:
-        """`owner__repo-number`; no owner has an underscore."""
-        found = self.candidate
-        return f"{found['owner']}__{found['repo']}-{found['issue_number']}"
+        return task_id(self.candidate)
 
     @functools.cached_property
     def patch_id(self) -> str:
@@ -84,45 +91,66 @@ class Task:
         return None if found in ("NOASSERTION", "other") else found
 
 
+def task_id(row: Mapping[str, Any]) -> str:
+    """`owner__repo-number` of a pull request; no owner has an underscore."""
+    return f"{row['owner']}__{row['repo']}-{row['issue_number']}"
+
+
 def decide(tasks: Iterable[Task], rules: Rules) -> list[Task]:
     """The tasks of a month, oldest merge first, each with the reason it is no record, if any.
 
-    Of several with the same patch the first is taken, or that of another month.
+    Of several with the same patch the first is taken, or that of another month. What is published
+    stays as it is when all that stands against it is that its container or its patch cannot be had
+    today: the image that was verified is no worse for that.
     """
     taken = dict(rules.elsewhere)
     decided = []
     for task in sorted(tasks, key=lambda t: (t.candidate["merged_at"], work.key_of(t.candidate))):
         reason = obstacle(task, rules)
-        if reason is None:
-            first = taken.setdefault(task.patch_id, task.task_id)
-            reason = None if first == task.task_id else f"the same patch as {first}"
-        decided.append(dataclasses.replace(task, reason=reason))
+        stays = reason is not None and task.task_id in rules.published and not _fault(task, rules)
+        if reason is None or stays:
+            patch = rules.published[task.task_id] if stays else task.patch_id
+            first = taken.setdefault(patch or task.task_id, task.task_id)
+            if first != task.task_id:
+                reason, stays = f"the same patch as {first}", False
+        reason = f"stays as it was published: {reason}" if stays else reason
+        decided.append(dataclasses.replace(task, reason=reason, stays=stays))
     return decided
 
 
 def obstacle(task: Task, rules: Rules) -> str | None:
-    """Why a task by itself is not published, or None."""
+    """Why no record can be made of a task by itself, or None."""
+    return _fault(task, rules) or _lack(task, rules)
+
+
+def _fault(task: Task, rules: Rules) -> str | None:
+    """Why a record of the task would be wrong, made before or not."""
     if task.task_id in rules.withdrawn:
         return f"withdrawn: {rules.withdrawn[task.task_id]}"
-    if task.container is None or task.environment is None:
-        return "no verified container"
     if not task.classification["is_performance"]:
         return "not a performance pull request"
-    if task.pull_request["patch"] is None:
-        return f"no patch ({task.pull_request['diff_source']})"
-    if not task.pull_request["patch"].strip():
+    patch = task.pull_request["patch"]
+    if patch is not None and not patch.strip():
         return "its patch is empty"
     if task.candidate["statement"] is None:
         return f"no problem statement: {task.candidate['reason']}"
     if task.candidate["leak_suspected"]:
         return f"leak suspected: {task.candidate['reason']}"
-    return _unverified(task.container, rules.registry) or _unlicensed(task, rules)
+    for check in task.container["checks"] if task.container else ():
+        if check["check"] in _REQUIRED and check["outcome"] == "failed":
+            return f"{check['check']} failed: {check['evidence']}"
+    return _unlicensed(task, rules)
 
 
-def _unverified(container: Mapping[str, Any], registry: str | None) -> str | None:
-    required = _REQUIRED
+def _lack(task: Task, rules: Rules) -> str | None:
+    """What a record cannot be made without."""
+    container, required = task.container, _REQUIRED
+    if container is None or task.environment is None:
+        return "no verified container"
+    if task.pull_request["patch"] is None:
+        return f"no patch ({task.pull_request['diff_source']})"
     if container["sandbox"] == "process":
-        if registry:
+        if rules.registry:
             return "verified without a container: there is no image to push"
         required = _REQUIRED[:-1]  # hygiene is of an image
     passed = {c["check"] for c in container["checks"] if c["outcome"] == "passed"}

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fc_assets import months, work
+from fc_assets.formulacode import records
 from fc_assets.formulacode.records import Task
 from fc_assets.tables import (
     CANDIDATE_CONTAINERS,
@@ -44,10 +45,12 @@ COLUMNS: Mapping[Table, Sequence[str]] = {
 Monthly = Iterable[tuple[datetime.date, Sequence[Mapping[str, Any]]]]
 
 
-def of_months(tables: Mapping[str, Monthly]) -> Iterator[tuple[datetime.date, list[Task]]]:
-    """Tasks of each month, from rows of every table in `COLUMNS` by its name.
+def of_months(
+    tables: Mapping[str, Monthly],
+) -> Iterator[tuple[datetime.date, list[Task], set[str]]]:
+    """Tasks of each month, and ids of pull requests that were judged to be none.
 
-    `UsageError` for tables that do not fit together.
+    From rows of every table in `COLUMNS` by its name. `UsageError` if they do not fit together.
     """
     for parts in zip(*(tables[table.name] for table in COLUMNS), strict=True):
         month = parts[0][0]
@@ -70,7 +73,8 @@ def of_months(tables: Mapping[str, Monthly]) -> Iterator[tuple[datetime.date, li
                     _of(REPOSITORIES, tracked, name, month),
                 )
             )
-        yield month, found
+        judged = (row for row in verdicts.values() if not row["is_performance"])
+        yield month, found, {records.task_id(row) for row in judged}
 
 
 def _of(
@@ -84,11 +88,11 @@ def _of(
     return rows[key]
 
 
-def stored(warehouse: Warehouse, month: datetime.date) -> list[Task]:
-    """The tasks of a month as the warehouse has it."""
+def stored(warehouse: Warehouse, month: datetime.date) -> tuple[list[Task], set[str]]:
+    """What `of_months` tells of a month as the warehouse has it."""
     tables = {
         table.name: months.split(warehouse.read(table.name, [month], columns), [month])
         for table, columns in COLUMNS.items()
     }
-    [(_, found)] = of_months(tables)
-    return found
+    [(_, found, refused)] = of_months(tables)
+    return found, refused

@@ -64,6 +64,16 @@ def test_a_version_on_a_parent_that_is_not_the_newest_is_refused(dataset: Datase
     assert dataset.refs().head == second
 
 
+def test_what_came_before_a_version_is_told_newest_first(dataset: Dataset) -> None:
+    made = [_commit(dataset, a_txt=str(number).encode()) for number in range(3)]
+    for index in range(3):
+        before = list(dataset.ancestors(made[index]))
+        assert before[:index] == made[:index][::-1]
+        assert not {*before[index:]} & {*made}
+    with pytest.raises(NoVersionError):
+        list(dataset.ancestors("f" * 40))
+
+
 def test_a_tag_names_a_version_and_never_moves(dataset: Dataset) -> None:
     first = _commit(dataset, a_txt=b"1")
     dataset.tag("formulacode@2026-01", first)

@@ -1,8 +1,6 @@
 """The dataset in a folder: what lies open in it, and what it survives. See `test_dataset` too."""
 
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,18 +86,6 @@ def test_what_a_killed_publisher_left_is_removed(folder: DatasetFolder) -> None:
     left.write_bytes(b"half")
     _publish(folder, "v2", a_md=b"2")
     assert not left.exists()
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 KiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("only root can mount a small disk")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def test_a_full_disk_leaves_the_version_before_whole(small: Path) -> None:

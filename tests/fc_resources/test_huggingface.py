@@ -18,7 +18,7 @@ from fc_resources.errors import (
     UsageError,
 )
 from fc_resources.huggingface import Hub
-from tests.fakes.hub import TOKEN, FakeHub
+from tests.fakes.hub import READ_TOKEN, TOKEN, FakeHub
 
 _PARQUET = b"PAR1" + bytes(range(256)) * 64
 
@@ -70,6 +70,35 @@ def test_a_refused_token_stops_and_is_not_told(fake: FakeHub, tmp_path: Path) ->
     with pytest.raises(StopError, match=r"refuses this token \(401\)") as told:
         hub.refs()
     assert "hf_a_wrong_one" not in str(told.value)
+
+
+@pytest.mark.parametrize(("repository", "token"), [("o/data", READ_TOKEN), ("other/data", TOKEN)])
+@pytest.mark.parametrize("there", [False, True])
+def test_who_may_only_read_stops_before_anything_is_uploaded(
+    fake: FakeHub, tmp_path: Path, repository: str, token: str, there: bool
+) -> None:
+    if there:
+        fake.repository(repository)
+    hub = Hub(repository, tmp_path / "cache", token, fake.url)
+    with pytest.raises(StopError, match=r"refuses this token \(403\); set HF_TOKEN"):
+        hub.commit({"a.parquet": _PARQUET}, hub.refs().head, "first")
+    assert fake.objects == {}
+    assert [*fake.repositories] == ([repository] if there else [])
+
+
+@pytest.mark.parametrize("card", ["license: none of them", "configs: 3", "tags: [", "- a list"])
+def test_a_card_that_the_hub_refuses_is_permanent(fake: FakeHub, hub: Hub, card: str) -> None:
+    with pytest.raises(PermanentError, match="Bad request") as told:
+        hub.commit({"README.md": f"---\n{card}\n---\n".encode()}, None, "first")
+    assert "\n" not in str(told.value)
+    assert len(fake.repositories["o/data"].commits) == 1
+
+
+def test_a_file_that_the_hub_lost_before_the_commit_is_permanent(fake: FakeHub, hub: Hub) -> None:
+    fake.before("POST .*/commit/", fake.objects.clear)
+    with pytest.raises(PermanentError, match="a file that is not"):
+        hub.commit({"a.parquet": _PARQUET}, None, "first")
+    assert len(fake.repositories["o/data"].commits) == 1
 
 
 def test_who_creates_the_repository_second_looks_first(fake: FakeHub, hub: Hub) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,8 +30,23 @@ def test_every_secret_is_looked_for_and_each_token_alone(monkeypatch: pytest.Mon
     )
     found = toolbox.secrets(given)
     assert {b"first-token", b"second-token", b"a-key-of-portkey"} < set(found)
+    # A password is one, whatever it has in it.
+    assert b"first;second" in toolbox.secrets(
+        _settings(monkeypatch, DOCKERHUB_TOKEN="first;second")
+    )
+    monkeypatch.delenv("DOCKERHUB_TOKEN")
     # What is as short as that would be found by chance.
     assert toolbox.secrets(_settings(monkeypatch, GH_TOKENS="", PORTKEY_API_KEY="x")) == []
+
+
+def test_a_token_that_is_in_a_file_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    given = _settings(monkeypatch, HF_TOKEN_PATH=str(file))
+    assert toolbox.secrets(given) == []  # there is none that could be found
+    file.write_text("hf_token-of-a-file\n")
+    assert b"hf_token-of-a-file" in toolbox.secrets(given)
 
 
 @pytest.mark.parametrize(

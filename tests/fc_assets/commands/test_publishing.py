@@ -1,6 +1,7 @@
 """`publish --dry-run`, `unpublish`, `get` and `diff` on homes whose warehouse was made by hand."""
 
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ def test_a_dry_run_tells_what_would_change_and_why_the_rest_stays_out(
     published = [*older, *material.rows(9), *material.rows(2, best=9.0)]
     publication.publish(dataset, "2026-01", files.table(published))
     before = dataset.refs()
+    lost = "blocks the month: it is not among the candidates; run stages 2 to 5 again"
     code, out, _ = _run("publish", "--month", "2026-01", "--dry-run", "--json", capsys=capsys)
     told = json.loads(out)
     assert code == 0
@@ -90,7 +92,7 @@ def test_a_dry_run_tells_what_would_change_and_why_the_rest_stays_out(
     assert [(row["task"], row["change"], row["reason"]) for row in told["records"]] == [
         ("O-x__r-3", "added", ""),
         ("O-x__r-2", "changed: best", ""),
-        ("O-x__r-9", "removed", ""),
+        ("O-x__r-9", "removed", lost),
         ("O-x__r-1", "unchanged", ""),
         ("O-x__r-4", "left out", "no verified container"),
         ("O-x__r-5", "left out", "the same patch as O-x__r-1"),
@@ -125,7 +127,9 @@ def test_a_dry_run_asks_the_registry_and_pushes_nothing(
         (("publish", "--month", "2999-01"), "months go from"),
         (("publish", "--month", "2026-01", "--dry-run"), "run stages 1 to 6 first"),
         (("unpublish", "o__r-1", "--reason", " "), "--reason is empty"),
+        (("unpublish", "o__r-1"), "--reason is empty"),
         (("unpublish", "o__r-1", "--reason", "x"), "has no record o__r-1"),
+        (("unpublish", "o__r-1", "--undo"), "o__r-1 is not withdrawn from"),
         (("get", "--to", "somewhere"), "has no version"),
         (("diff", "a", "b"), "has no version a"),
     ],
@@ -169,6 +173,39 @@ def test_a_withdrawn_record_leaves_dataset_and_warehouse(
     )
     [change] = json.loads(out)["records"]
     assert (change["task"], change["reason"]) == ("O-x__r-1", "withdrawn: it leaks")
+    code, out, _ = _run("unpublish", "O-x__r-1", "--undo", capsys=capsys)
+    assert (code, "fc-data publish --month 2026-01 has it again" in out) == (0, True)
+    _, out, _ = _run("publish", "--month", "2026-01", "--dry-run", "--json", capsys=capsys)
+    assert [(r["task"], r["change"], r["reason"]) for r in json.loads(out)["records"]] == [
+        ("O-x__r-1", "added", ""),
+        ("O-x__r-2", "unchanged", ""),
+    ]
+
+
+def test_withdrawing_undoes_nothing_that_is_written_at_the_same_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    publication.publish(publication.target(settings.load()), "2026-01", material.table(1, 2))
+    _store(FORMULACODE, material.rows(2))
+    lost, ended = [], threading.Event()
+
+    def write() -> None:
+        warehouse, number = Warehouse(settings.load().warehouse), 2
+        while not ended.is_set():
+            number += 1
+            _store(FORMULACODE, material.rows(number))
+            found = warehouse.read("formulacode", [material.JANUARY]).read_all()
+            lost.extend({number} - {*found["issue_number"].to_pylist()})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(15):
+            assert _run("unpublish", "O-x__r-1", "--reason", "x", capsys=capsys)[0] == 0
+    finally:
+        ended.set()
+        writer.join()
+    assert lost == []
 
 
 def test_any_version_is_fetched(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

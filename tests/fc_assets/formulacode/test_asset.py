@@ -1,5 +1,6 @@
 """What the asset gives to the warehouse: records, reasons, and when they were published."""
 
+import dataclasses
 import datetime
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import pytest
 
 from fc_assets.candidate_containers.trial import Tools
-from fc_assets.formulacode import asset, files
+from fc_assets.formulacode import asset, files, preview, publication, records, standing
 from fc_assets.formulacode.images import Images
 from fc_assets.tables import FORMULACODE
+from fc_resources import settings
 from fc_resources.dataset_folder import DatasetFolder
 from fc_resources.docker import Docker
 from fc_resources.errors import PermanentError, TransientError
@@ -24,17 +26,81 @@ _IDS = {number: f"O-x__r-{number}" for number in range(1, 5)}
 
 def test_a_task_with_an_obstacle_is_an_answer_without_rows_and_with_the_reason() -> None:
     task = material.task(container=None)
-    [item] = asset.items(material.records.decide([task], material.rules()), material.rules())
+    [item] = asset.items(records.decide([task], material.rules()), material.rules())
     assert item.key == "O-x/r#3"
-    answer = asset.publish(item.value, None)
+    answer = asset.publish(item.value, None, {})
     assert (list(answer.rows), answer.note) == ([], "no verified container")
 
 
 def test_a_task_without_one_is_its_record() -> None:
     [item] = asset.items([material.task()], material.rules())
-    answer = asset.publish(item.value, None)
+    answer = asset.publish(item.value, None, {})
     [row] = answer.rows
     assert (row["task_id"], answer.note) == ("O-x__r-3", None)
+
+
+def _again(task: material.Task, **rules: Any) -> tuple[bool, bool]:
+    [item] = asset.items([task], material.rules(**rules))
+    return item.again, item.sure
+
+
+def test_images_are_looked_for_at_every_run_and_only_they_can_fail() -> None:
+    obstacle, stays = ("no verified container",) * 2
+    left_out = dataclasses.replace(material.task(), reason=obstacle)
+    staying = dataclasses.replace(material.task(), reason=stays, stays=True)
+    assert _again(material.task(), registry="registry.example.org") == (True, False)
+    assert _again(material.task()) == (False, False)
+    assert _again(left_out, registry="registry.example.org") == (False, True)
+    assert _again(staying) == (True, True)
+
+
+def test_a_record_whose_container_is_lost_stays_as_it_was_published(
+    dataset: DatasetFolder,
+) -> None:
+    before = material.rows(1, 2, image_digest="sha256:1")
+    _release(dataset, before, 1, 2)
+    state = publication.look(dataset)
+    rules = state.rules(settings.load(), "2026-01")
+    lost = [material.task(1), material.task(2, container=None)]
+    found = records.decide(lost, rules)
+    kept = standing.rows(dataset, state, material.JANUARY, found)
+    rows = [
+        {"partition_month": material.JANUARY, **row}
+        for item in asset.items(found, rules)
+        for row in asset.publish(item.value, None, kept).rows
+    ]
+    assert [row["image_digest"] for row in rows] == [None, "sha256:1"]
+    assert files.table(rows[1:]).equals(files.table(before[1:]))
+    FORMULACODE.batch(rows)
+    told = preview.preview(
+        material.JANUARY, lost, set(), dataset, settings.load(), lambda task: None
+    )
+    assert [(row["task"], row["change"].partition(":")[0]) for row in told] == [
+        (_IDS[1], "changed"),
+        (_IDS[2], "unchanged"),
+    ]
+    assert told[1]["reason"] == "stays as it was published: no verified container"
+    assert _release(dataset, rows, 1, 2) == [_IDS[1], _IDS[2]]
+
+
+def test_what_becomes_of_a_published_record_is_told() -> None:
+    ids = [*_IDS.values(), "O-x__r-5"]
+    rules = material.rules(published={name: f"patch of {name}" for name in ids})
+    tasks = [
+        material.task(1),
+        material.task(2, container=None),
+        material.task(3, candidate={"leak_suspected": True, "reason": "names x"}),
+        material.task(6, container=None),
+    ]
+    found, refused = records.decide(tasks, rules), {_IDS[4], "O-x__r-9"}
+    assert standing.fates(found, refused, rules) == {
+        _IDS[2]: "stays as it was published: no verified container",
+        _IDS[3]: "leaves the dataset: leak suspected: names x",
+        _IDS[4]: "leaves the dataset: not a performance pull request",
+        "O-x__r-5": "blocks the month: it is not among the candidates; run stages 2 to 5 again",
+    }
+    # What nobody judged must not go.
+    assert standing.due(found, refused, rules) == {_IDS[1], _IDS[2], "O-x__r-5"}
 
 
 def test_only_what_a_version_has_is_marked_as_published() -> None:

@@ -12,7 +12,6 @@ import docker.errors
 import pytest
 
 from fc_assets import work
-from fc_assets.candidate_containers.build import DockerBuilder
 from fc_assets.candidate_containers.trial import Tools
 from fc_assets.formulacode import asset, records
 from fc_assets.formulacode.images import Images, known
@@ -20,49 +19,14 @@ from fc_assets.formulacode.records import Task
 from fc_assets.tables import FORMULACODE
 from fc_resources.docker import Docker
 from fc_resources.errors import PermanentError, StopError, UnavailableError
-from fc_resources.git import Mirrors
 from fc_resources.ledger import Ledger
 from fc_resources.registry import Registry
-from fc_resources.sandbox import Limits
-from fc_resources.uv import Uv
 from fc_resources.warehouse import Warehouse
 from tests.fc_assets.candidate_containers import tiny
 from tests.fc_assets.formulacode import material
 from tests.registries import PASSWORD, USER, RealRegistry
 
 pytestmark = pytest.mark.docker
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("images")
-
-
-@pytest.fixture(scope="module")
-def tools(folder: Path) -> Tools:
-    image = os.environ.get("FC_BASE_IMAGE", "python:{python}-slim-bookworm")
-    builder = DockerBuilder(Docker(folder), image, Uv(folder).version, Limits(300, memory="2g"))
-    mirrors = Mirrors(folder / "mirrors", local=folder / "git")
-    return Tools(mirrors, builder, folder / "scripts", Limits(60, memory="2g"))
-
-
-@pytest.fixture(scope="module")
-def task(folder: Path, tools: Tools) -> Task:
-    """A task whose container was verified here."""
-    found = Uv(folder / "uv").pin(["asv", "setuptools"], tiny.PYTHON, None)
-    assert found.pins is not None, found.log
-    candidate = tiny.candidate(folder, tuple(found.pins))
-    [row] = tiny.verify(candidate, tools).rows
-    key = {"owner": "o", "repo": "tiny"}
-    names = ("sha", "base_sha", "project_name", "project_root", "asv_config", "python_version")
-    environment = {name: getattr(candidate, name) for name in names} | {"pins": found.pins}
-    return material.task(
-        1,
-        candidate={**key, "merged_at": candidate.merged_at},
-        container=dict(row),
-        environment={**key, **environment, "system_packages": []},
-        repository=key,
-    )
 
 
 @pytest.fixture
@@ -124,6 +88,16 @@ def test_what_a_killed_run_pushed_is_verified_and_not_pushed_again(
 def test_what_is_there_and_does_not_work_is_replaced(task: Task, images: Images) -> None:
     wrong = images.docker.push(_wrong(), _target(images, task), images.registry.login)
     digest = images.publish(task)
+    assert known(images.registry, task) == images.registry.digest("o-tiny", "1") == digest != wrong
+
+
+def test_what_has_its_number_is_verified_again_where_that_is_wanted(
+    task: Task, images: Images
+) -> None:
+    wrong = images.docker.push(_wrong(), _target(images, task), images.registry.login)
+    images.registry.tag("o-tiny", wrong, "1")
+    assert images.publish(task) == wrong
+    digest = dataclasses.replace(images, again=True).publish(task)
     assert known(images.registry, task) == images.registry.digest("o-tiny", "1") == digest != wrong
 
 
@@ -205,7 +179,7 @@ def test_a_registry_that_goes_down_half_way_loses_nothing(
     done: list[str] = []
 
     def publish(item: Any) -> work.Answer:
-        answer = asset.publish(item, images)
+        answer = asset.publish(item, images, {})
         done.append(item[0].task_id)
         locked_registry.stop()
         return answer
@@ -219,7 +193,7 @@ def test_a_registry_that_goes_down_half_way_loses_nothing(
             images.has(row)
     finally:
         locked_registry.start()
-    run(found, functools.partial(asset.publish, images=images))
+    run(found, functools.partial(asset.publish, images=images, kept={}))
     rows = list(runner.rows(FORMULACODE, month))
     assert done == ["o__tiny-1"]
     assert sorted(row["task_id"] for row in rows) == ["o__tiny-1", "o__tiny-2"]

@@ -3,6 +3,7 @@
 In every case: no month lost, no version made twice, no tag moved.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -21,7 +22,7 @@ from fc_assets.formulacode import files, publication, records
 from fc_resources import settings
 from fc_resources.dataset import Dataset, Refs
 from fc_resources.dataset_folder import DatasetFolder
-from fc_resources.errors import PermanentError, TransientError, UsageError
+from fc_resources.errors import PermanentError, StopError, TransientError, UsageError
 from fc_resources.huggingface import Hub
 from tests.fakes.hub import TOKEN, FakeHub, File
 from tests.fc_assets.formulacode import material
@@ -52,6 +53,7 @@ def _numbers(dataset: Dataset, label: str = "2026-01", rev: str | None = None) -
 def _whole(dataset: Dataset) -> tuple[str | None, dict[str, str]]:
     """Head and tags, all files being what the manifest says, and the newest version tagged."""
     state = publication.look(dataset)
+    assert state.revision == state.head
     for path, told in state.manifest.files.items():
         content = dataset.read(path, state.revision or "")
         assert content is not None, path
@@ -62,12 +64,13 @@ def _whole(dataset: Dataset) -> tuple[str | None, dict[str, str]]:
 
 
 def test_the_same_records_again_make_no_version(dataset: Dataset) -> None:
-    publication.publish(dataset, "2026-01", material.table(2, 1))
+    first = publication.publish(dataset, "2026-01", material.table(2, 1))
     before = _whole(dataset)
     month = publication.publish(dataset, "2026-01", material.table(1, 2))
     assert _whole(dataset) == before
     assert [*before[1]] == ["formulacode@2026-01"]
     assert month is not None
+    assert month == first  # with its time, which the warehouse then gets
     assert month.version == "formulacode@2026-01"
     assert _numbers(dataset) == [1, 2]
 
@@ -114,6 +117,21 @@ def test_a_withdrawn_record_stays_out_and_tells_why(dataset: Dataset) -> None:
     assert [(one["task_id"], one["reason"]) for one in told] == [("O-x__r-1", "it leaks")]
     [change] = publication.compare(dataset, "formulacode@2026-01", "formulacode@2026-01.1")
     assert (change["change"], change["reason"]) == ("removed", "withdrawn: it leaks")
+
+
+def test_a_withdrawal_that_is_taken_back_lets_the_record_in_again(dataset: Dataset) -> None:
+    publication.publish(dataset, "2026-01", material.table(1, 2))
+    publication.withdraw(dataset, "O-x__r-1", "by mistake", _NOW)
+    assert publication.restore(dataset, "O-x__r-1") == "2026-01"
+    _whole(dataset)
+    assert _numbers(dataset) == [2]
+    assert publication.look(dataset).withdrawn == {}
+    for again in ("O-x__r-1", "O-x__r-2"):
+        with pytest.raises(UsageError, match=f"{again} is not withdrawn from"):
+            publication.restore(dataset, again)
+    publication.publish(dataset, "2026-01", material.table(1, 2))
+    assert [*_whole(dataset)[1]][1:] == [f"formulacode@2026-01.{n}" for n in (1, 2, 3)]
+    assert _numbers(dataset) == [1, 2]
 
 
 def _same(number: int, month: datetime.date = material.JANUARY) -> list[dict[str, Any]]:
@@ -184,6 +202,44 @@ def test_what_lies_beside_the_folder_to_be_made_stays(dataset: Dataset, tmp_path
     assert mine.read_text() == "mine"
     assert {*tmp_path.iterdir()} - before == {tmp_path / "march"}
     assert (tmp_path / "march").stat().st_mode == mine.parent.stat().st_mode
+
+
+def _fill(disk: Path) -> Path:
+    """A file that leaves no space."""
+    filler = disk / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(bytes(400_000))
+    return filler
+
+
+def test_a_full_disk_leaves_nothing_of_what_is_fetched(small: Path, tmp_path: Path) -> None:
+    dataset = DatasetFolder(tmp_path / "published")
+    publication.publish(dataset, "2026-01", material.table(1))
+    filler = _fill(small)
+    with pytest.raises(TransientError, match=r"no space left for .*/march; make some"):
+        publication.fetch(dataset, None, small / "march")
+    assert [*small.iterdir()] == [filler]
+    filler.unlink()
+    publication.fetch(dataset, None, small / "march")
+    assert [*small.iterdir()] == [small / "march"]
+
+
+def test_a_full_disk_under_the_client_of_the_hub_stops_before_a_tag(
+    fake: FakeHub, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "_PAUSE_S", 0)
+    hub = Hub("o/data", small / "cache", TOKEN, fake.url)
+    publication.publish(hub, "2026-01", material.table(1))
+    filler = _fill(small)
+    with pytest.raises(TransientError, match="/cache has no space left; make some") as told:
+        publication.publish(hub, "2026-01", material.table(2))
+    assert "\n" not in str(told.value)
+    assert [*fake.repositories["o/data"].tags] == ["formulacode@2026-01"]
+    filler.unlink()
+    publication.publish(hub, "2026-01", material.table(2))
+    assert [*_whole(hub)[1]] == ["formulacode@2026-01", "formulacode@2026-01.1"]
+    assert len(fake.repositories["o/data"].commits) == 3
+    assert _numbers(hub) == [2]
 
 
 @dataclasses.dataclass
@@ -307,45 +363,132 @@ class _Killed:
         return getattr(self.inner, name)
 
 
+def _replace(dataset: Dataset) -> None:
+    publication.publish(dataset, "2026-01", material.table(2))
+
+
+def _withdraw(dataset: Dataset) -> None:
+    publication.withdraw(dataset, "O-x__r-1", "it leaks", _NOW)
+
+
 @pytest.mark.parametrize("step", [1, 2])
 @pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("change", [_replace, _withdraw])
 def test_killed_between_any_two_steps_and_repeated_it_ends_the_same(
-    dataset: Dataset, step: int, after: bool
+    dataset: Dataset, step: int, after: bool, change: Callable[[Dataset], None]
 ) -> None:
-    publication.publish(dataset, "2026-01", material.table(1))
+    publication.publish(dataset, "2026-01", material.table(1, 2))
     killed: Any = _Killed(dataset, step, after)
     with pytest.raises(_KilledError):
-        publication.publish(killed, "2026-01", material.table(2))
-    publication.publish(dataset, "2026-01", material.table(2))
+        change(killed)
+    change(dataset)
     assert [*_whole(dataset)[1]] == ["formulacode@2026-01", "formulacode@2026-01.1"]
     assert _numbers(dataset) == [2]
 
 
-def _edit_card(fake: FakeHub) -> None:
-    """What somebody does in the Hub's page."""
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_withdrawal_is_taken_back_once_however_often_it_is_tried(
+    dataset: Dataset, step: int, after: bool
+) -> None:
+    publication.publish(dataset, "2026-01", material.table(1, 2))
+    _withdraw(dataset)
+    killed: Any = _Killed(dataset, step, after)
+    with pytest.raises(_KilledError):
+        publication.restore(killed, "O-x__r-1")
+    with contextlib.suppress(UsageError):  # it was made, and this gives it its tag
+        publication.restore(dataset, "O-x__r-1")
+    assert publication.look(dataset).withdrawn == {}
+    assert len(_whole(dataset)[1]) == 3
+
+
+#: What somebody does in the Hub's page: contents by path, None for a file that is removed.
+_EDITS: list[dict[str, bytes | None]] = [
+    {files.CARD: b"---\n---\nedited"},
+    {"pictures/difficulty.svg": None, "pictures/speedup.svg": None, "notes.txt": b"mine"},
+    {files.data("2026-01"): b"other", files.WITHDRAWN: None},
+    {files.data("2026-01"): None, files.verified("2026-01"): None},
+]
+
+
+def _edit(fake: FakeHub, changes: Mapping[str, bytes | None]) -> None:
     repository = fake.repositories["o/data"]
-    edited = {**repository.commits[-1].files, files.CARD: File(b"---\n---\nedited", False)}
-    repository.commit("Update README.md", edited)
+    before = {p: file for p, file in repository.commits[-1].files.items() if p not in changes}
+    edited = {p: File(content, False) for p, content in changes.items() if content is not None}
+    repository.commit("Update", before | edited)
 
 
-def test_the_newest_version_is_its_tag_and_not_what_was_edited_since(
-    fake: FakeHub, tmp_path: Path
+@pytest.mark.parametrize("changes", _EDITS)
+def test_what_is_edited_by_hand_is_no_version_and_lasts_until_the_next(
+    fake: FakeHub, tmp_path: Path, changes: dict[str, bytes | None]
 ) -> None:
     hub = Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
     publication.publish(hub, "2026-01", material.table(1))
-    _edit_card(fake)
-    publication.fetch(hub, None, tmp_path / "got")
-    assert "edited" not in (tmp_path / "got" / files.CARD).read_text()
-    publication.publish(hub, "2026-01", material.table(2))
-    _whole(hub)
+    [made] = _whole(hub)[1].values()
+    _edit(fake, changes)
+    publication.publish(hub, "2026-01", material.table(1))
+    assert publication.look(hub).revision == made
+    publication.fetch(hub, None, tmp_path / "newest")
+    publication.fetch(hub, "formulacode@2026-01", tmp_path / "tagged")
+    assert b"edited" not in (tmp_path / "newest" / files.CARD).read_bytes()
+    publication.publish(hub, "2026-02", material.table(2, month=_FEBRUARY))
+    assert _numbers(hub) == [1]
+    kept = changes.get("notes.txt")
+    assert hub.read("notes.txt", _whole(hub)[0] or "") == kept
 
 
-def test_what_was_edited_before_it_had_its_tag_gets_none(fake: FakeHub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", _EDITS)
+def test_what_is_edited_while_a_version_is_made_is_not_in_it(
+    fake: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, bytes | None]
+) -> None:
+    monkeypatch.setattr(publication, "_PAUSE_S", 0)
     hub = Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
+    publication.publish(hub, "2026-01", material.table(1))
+    fake.before("POST .*/commit/", lambda: _edit(fake, changes))
+    publication.publish(hub, "2026-01", material.table(2))
+    assert len(_whole(hub)[1]) == 2
+    assert _numbers(hub) == [2]
+
+
+@pytest.mark.parametrize("changes", _EDITS)
+def test_what_was_removed_by_hand_can_go(
+    fake: FakeHub, tmp_path: Path, changes: dict[str, bytes | None]
+) -> None:
+    hub = Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
+    publication.publish(hub, "2026-01", material.table(1))
+    _edit(fake, changes)
+    publication.publish(hub, "2026-01", material.table())
+    head, _ = _whole(hub)
+    assert hub.read(files.data("2026-01"), head or "") is None
+
+
+def _made_and_killed(hub: Hub) -> None:
+    """A version of January without its tag."""
     killed: Any = _Killed(hub, 1, after=True)
     with pytest.raises(_KilledError):
         publication.publish(killed, "2026-01", material.table(1))
-    _edit_card(fake)
+
+
+@pytest.mark.parametrize("changes", [*_EDITS, {"notes.txt": b"mine"}])
+def test_what_is_edited_before_a_version_has_its_tag_is_not_what_gets_it(
+    fake: FakeHub, tmp_path: Path, changes: dict[str, bytes | None]
+) -> None:
+    hub = Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
+    _made_and_killed(hub)
+    made = hub.refs().head
+    _edit(fake, changes)
+    publication.fetch(hub, None, tmp_path / "newest")
+    assert dict(hub.refs().tags) == {}
+    publication.publish(hub, "2026-02", material.table(2, month=_FEBRUARY))
+    assert _whole(hub)[1]["formulacode@2026-01"] == made
+    assert _numbers(hub) == [1]
+
+
+def test_what_no_commit_has_whole_gets_no_tag(fake: FakeHub, tmp_path: Path) -> None:
+    hub = Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
+    _made_and_killed(hub)
+    _edit(fake, {files.CARD: b"---\n---\nedited"})
+    del fake.repositories["o/data"].commits[:-1]  # squashed
     with pytest.raises(PermanentError, match=r"README\.md of o/data is not what its manifest"):
         publication.publish(hub, "2026-02", material.table(2, month=_FEBRUARY))
     assert dict(hub.refs().tags) == {}
@@ -403,8 +546,27 @@ def test_a_lost_answer_makes_no_second_version(
     publication.publish(hub, "2026-01", material.table(2))
     fake.lose("POST .*/tag/")
     publication.publish(hub, "2026-01", material.table(3))
-    assert len(_whole(hub)[1]) == 3
-    assert len(fake.repositories["o/data"].commits) == 4
+    fake.lose("POST .*/commit/")
+    publication.withdraw(hub, "O-x__r-3", "it leaks", _NOW)
+    fake.lose("POST .*/commit/")
+    publication.restore(hub, "O-x__r-3")
+    assert len(_whole(hub)[1]) == 5
+    assert len(fake.repositories["o/data"].commits) == 6
+
+
+def test_what_was_uploaded_before_a_kill_is_not_uploaded_again(
+    fake: FakeHub, tmp_path: Path
+) -> None:
+    hub = Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
+    publication.publish(hub, "2026-01", material.table(1))
+    fake.fail("POST .*/commit/", 403)
+    with pytest.raises(StopError):
+        publication.publish(hub, "2026-01", material.table(1, 2))
+    uploads = [path for method, path in fake.requests if method == "PUT"]
+    assert {path.rpartition("/")[2] for path in uploads} == {*fake.objects}
+    publication.publish(hub, "2026-01", material.table(1, 2))
+    assert [path for method, path in fake.requests if method == "PUT"] == uploads
+    assert len(_whole(hub)[1]) == 2
 
 
 def test_an_outage_of_the_hub_leaves_the_version_before(
@@ -468,6 +630,34 @@ def test_publishers_at_once_lose_no_month(
     _at_once(dataset, publish)
     assert {*_whole(dataset(0))[1]} == {f"formulacode@2026-0{n}" for n in range(1, 5)}
     assert [_numbers(dataset(0), f"2026-0{n}") for n in range(1, 5)] == [[1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize("target", ["folder", "hub"])
+def test_of_two_months_at_once_with_the_same_patch_one_has_it_and_keeps_it(
+    target: str, fake: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "_PAUSE_S", 0.01)
+    given = {"2026-01": files.table(_same(1)), "2026-02": files.table(_same(9, _FEBRUARY))}
+
+    def dataset(index: int) -> Dataset:
+        if target == "folder":
+            return DatasetFolder(tmp_path / "published")
+        return Hub("o/data", tmp_path / f"cache-{index}", TOKEN, fake.url)
+
+    def publish(dataset: Dataset, index: int) -> None:
+        label = f"2026-0{index % 2 + 1}"
+        publication.publish(dataset, label, given[label])
+
+    def owners() -> list[str]:
+        months = publication.look(dataset(0)).manifest.months
+        return [task for month in months.values() for task in month.records]
+
+    _at_once(dataset, publish)
+    [owner], before = owners(), _whole(dataset(0))
+    _at_once(dataset, publish)
+    for label in ("2026-02", "2026-01"):
+        publication.publish(dataset(0), label, given[label])
+    assert (owners(), _whole(dataset(0))) == ([owner], before)
 
 
 def test_what_another_publisher_makes_of_the_month_is_not_undone(

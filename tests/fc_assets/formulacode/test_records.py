@@ -97,7 +97,8 @@ def test_every_check_but_measuring_has_to_have_passed(check: str, outcome: str |
     ]
     task = material.task(container={"checks": checks})
     reason = records.obstacle(task, material.rules())
-    assert reason == f"{check} has not passed; run stage 6 with --force"
+    told = "failed: " if outcome == "failed" else "has not passed; run stage 6 with --force"
+    assert reason == f"{check} {told}"
 
 
 def test_measuring_may_fail() -> None:
@@ -151,6 +152,59 @@ def test_of_the_same_patch_the_first_that_can_be_published_is_taken() -> None:
         "O-x__r-7": None,
         "O-x__r-9": "the same patch as O-x__r-7",
     }
+
+
+_LACKING = [
+    ({"container": None}, "no verified container"),
+    ({"environment": None}, "no verified container"),
+    ({"pull_request": {"patch": None, "diff_source": "unreachable"}}, "no patch (unreachable)"),
+    ({"container": _PROCESS}, "verified without a container: there is no image to push"),
+    ({"container": {"checks": []}}, "build has not passed; run stage 6 with --force"),
+]
+_WRONG = [
+    {"classification": {"is_performance": False}},
+    {"candidate": {"statement": None, "reason": "no linked issue"}},
+    {"candidate": {"leak_suspected": True}},
+    {"repository": {"license": "SSPL-1.0"}},
+    {"pull_request": {"patch": ""}},
+    {"container": {"checks": [{"check": "hygiene", "outcome": "failed", "evidence": "a token"}]}},
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), _LACKING)
+def test_what_is_published_stays_while_its_container_is_only_lacking(
+    changes: dict[str, Any], reason: str
+) -> None:
+    task = material.task(**changes)
+    rules = material.rules(registry=_REGISTRY, published={task.task_id: "its patch"})
+    [found] = records.decide([task], rules)
+    assert (found.stays, found.reason) == (True, f"stays as it was published: {reason}")
+    [new] = records.decide([task], material.rules(registry=_REGISTRY))
+    assert (new.stays, new.reason) == (False, reason)
+
+
+@pytest.mark.parametrize("changes", _WRONG)
+@pytest.mark.parametrize("lacking", [{}, {"environment": None}])
+def test_what_is_published_and_turns_out_wrong_does_not_stay(
+    changes: dict[str, Any], lacking: dict[str, Any]
+) -> None:
+    task = material.task(**changes, **lacking)
+    rules = material.rules(registry=_REGISTRY, published={task.task_id: "its patch"})
+    [found] = records.decide([task], rules)
+    assert found.reason
+    assert not found.stays
+    assert "container" not in found.reason
+
+
+def test_a_record_that_stays_has_its_patch_for_itself() -> None:
+    lost, same = material.task(5, container=None), material.task(7)
+    published = {"O-x__r-5": same.patch_id}
+    assert _reasons(lost, same, published=published)["O-x__r-7"] == "the same patch as O-x__r-5"
+    [one, other] = records.decide(
+        [lost, same], material.rules(published=published, elsewhere={same.patch_id: "O-x__r-1"})
+    )
+    assert one.reason == other.reason == "the same patch as O-x__r-1"
+    assert not one.stays
 
 
 def test_of_the_same_patch_in_two_months_the_published_one_stays() -> None:

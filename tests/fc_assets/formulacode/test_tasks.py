@@ -31,12 +31,20 @@ def _tables(*lacking: str) -> dict[str, list[tuple[datetime.date, Sequence[Mappi
 
 
 def test_rows_of_all_tables_are_a_task() -> None:
-    assert [*tasks.of_months(_tables())] == [(material.JANUARY, [material.task()])]
+    assert [*tasks.of_months(_tables())] == [(material.JANUARY, [material.task()], set())]
 
 
 def test_without_a_container_there_is_a_task_too() -> None:
-    [(_, [task])] = tasks.of_months(_tables("candidate_containers", "packages"))
+    [(_, [task], _)] = tasks.of_months(_tables("candidate_containers", "packages"))
     assert (task.container, task.environment) == (None, None)
+
+
+def test_what_was_judged_to_be_no_improvement_is_told_from_what_nobody_judged() -> None:
+    found = _tables("candidate_prs")
+    verdict = material.task(classification={"is_performance": False}).classification
+    found["pr_classifications"] = [(material.JANUARY, [verdict])]
+    assert [*tasks.of_months(found)] == [(material.JANUARY, [], {"O-x__r-3"})]
+    assert [*tasks.of_months(_tables("candidate_prs"))] == [(material.JANUARY, [], set())]
 
 
 @pytest.mark.parametrize("table", [tables.REPOSITORIES, tables.PULL_REQUESTS])
