@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import resource
+import struct
 import subprocess
 import sys
 import time
@@ -20,11 +21,13 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from fc_resources import settings
+from fc_resources import marks, settings
 from fc_resources.errors import PermanentError, TransientError, UsageError
-from fc_resources.warehouse import PARTITION, Rows, Warehouse, WarehouseIOManager, insert_staged
+from fc_resources.warehouse import PARTITION, Rows, Warehouse
 from fc_resources.warehouse import SCHEMA as SCHEMA_NAME
+from fc_resources.warehouse_io import WarehouseIOManager
 from tests.fc_resources import warehouse_contract as contract
+from tests.fc_resources.test_marks import of_a_dead_process
 from tests.fc_resources.warehouse_contract import FEB, JAN, MONTHS, SCHEMA, batch, contents, rows
 
 
@@ -40,7 +43,7 @@ class DuckDBStore:
     def io_manager(self) -> WarehouseIOManager:
         return WarehouseIOManager(self.warehouse())
 
-    def break_commits(self) -> None:
+    def break_commits(self, warehouse: Warehouse) -> None:
         """The file cannot grow; Python ignores SIGXFSZ."""
         size = self.path.stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
@@ -108,11 +111,11 @@ def test_a_file_held_for_a_while_is_waited_for_with_a_message(
             holder.stdin.close()  # its input() ends, and so does it
 
     release = Release()
-    logging.getLogger("fc_resources.warehouse").addHandler(release)
+    logging.getLogger("fc_resources.warehouse_file").addHandler(release)
     try:
         store.warehouse().replace("t", rows(JAN, [2]))
     finally:
-        logging.getLogger("fc_resources.warehouse").removeHandler(release)
+        logging.getLogger("fc_resources.warehouse_file").removeHandler(release)
     assert [f"PID {holder.pid}" in message for message in caplog.messages] == [True]
     assert contents(store.warehouse(), JAN) == [2]
 
@@ -156,6 +159,21 @@ def test_a_damaged_file_is_a_usage_error_on_one_line(store: DuckDBStore, damage)
     assert store.leftovers() == []
 
 
+def test_a_file_of_a_newer_duckdb_is_refused_saying_what_to_do(store: DuckDBStore) -> None:
+    store.warehouse().replace("t", rows(JAN, [1]))
+    header = bytearray(store.path.read_bytes()[:4096])
+    header[12:20] = (999).to_bytes(8, "little")  # as 2.0 has it
+    checksum = 5381
+    for (word,) in struct.iter_unpack("<Q", header[8:]):
+        checksum ^= word * 0xBF58476D1CE4E5B9 % 2**64
+    header[:8] = checksum.to_bytes(8, "little")
+    with store.path.open("r+b") as file:
+        file.write(header)
+    with pytest.raises(UsageError, match=r"FC_HOME .*STORAGE_VERSION") as caught:
+        store.warehouse().tables()
+    assert "\n" not in str(caught.value)
+
+
 def test_a_newer_format_is_refused_and_not_changed(store: DuckDBStore) -> None:
     store.warehouse().replace("t", rows(JAN, [1]))
     with duckdb.connect(str(store.path)) as con:
@@ -180,10 +198,9 @@ def test_any_folder_can_be_home(tmp_path: Path, name: str) -> None:
 def test_what_a_killed_writer_staged_is_removed_by_the_next(
     store: DuckDBStore, warehouse: Warehouse
 ) -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    dead = store.path.parent / "staging" / f"{child.pid}-dead.parquet"
-    alive = dead.with_name(f"{os.getpid()}-alive.parquet")
+    home = store.path.parent
+    dead = home / "staging" / f"{of_a_dead_process(home)}-dead.parquet"
+    alive = dead.with_name(f"{marks.own(home)}-alive.parquet")
     foreign = dead.with_name("notes.parquet")
     dead.parent.mkdir(parents=True)
     for file in (dead, alive, foreign):
@@ -221,7 +238,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 
-def test_reading_eight_times_as_much_takes_no_more_memory(warehouse: Warehouse) -> None:
+def test_reading_eight_times_as_much_takes_no_more_memory(
+    store: DuckDBStore, warehouse: Warehouse
+) -> None:
     for month in MONTHS[:8]:
         text = [os.urandom(1500).hex() for _ in range(10_000)]
         columns = [pa.array([month] * 10_000), pa.array(range(10_000)), pa.array(text)]
@@ -230,7 +249,7 @@ def test_reading_eight_times_as_much_takes_no_more_memory(warehouse: Warehouse) 
         assert warehouse.tables()["t"][month] == 10_000
     peaks = {}
     for months in (1, 8):
-        command = [sys.executable, "-c", _PEAK, str(warehouse.path), str(months)]
+        command = [sys.executable, "-c", _PEAK, str(store.path), str(months)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
         count, peaks[months] = map(int, done.stdout.split())
         assert count == months * 10_000
@@ -309,9 +328,9 @@ def test_ten_retries_are_not_the_limit(store: DuckDBStore) -> None:
 
 
 def _hold_the_lock(store: DuckDBStore, month) -> None:
-    slow = rows(month, range(10))
-    with store.warehouse().stage(slow, None) as staged, store.warehouse().transaction() as con:
-        insert_staged(con, "t", staged)
+    slow, warehouse = rows(month, range(10)), store.warehouse()
+    with warehouse.stage(slow, None) as staged, warehouse.transaction() as con:
+        warehouse.insert(con, "t", staged)
         time.sleep(0.4)
 
 

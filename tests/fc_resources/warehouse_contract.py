@@ -18,7 +18,8 @@ import pyarrow as pa
 import pytest
 
 from fc_resources.errors import PermanentError
-from fc_resources.warehouse import PARTITION, Rows, Warehouse, WarehouseIOManager
+from fc_resources.warehouse import PARTITION, Rows, Warehouse
+from fc_resources.warehouse_io import WarehouseIOManager
 
 JAN, FEB, MAR = (datetime.date(2026, month, 1) for month in (1, 2, 3))
 MONTHS = [datetime.date(2025 + i // 12, i % 12 + 1, 1) for i in range(16)]
@@ -38,8 +39,8 @@ class Store(Protocol):
 
     def io_manager(self) -> WarehouseIOManager: ...
 
-    def break_commits(self) -> None:
-        """From now on every commit of this process fails, staging does not."""
+    def break_commits(self, warehouse: Warehouse) -> None:
+        """From now on every commit of this process to it fails, staging does not."""
         ...
 
     def leftovers(self) -> list[str]:
@@ -85,7 +86,7 @@ def _write(store: Store, month: datetime.date, ids: Sequence[int]) -> None:
     store.warehouse().replace("t", rows(month, ids))
 
 
-def _write_for_ever(store: Store, month: datetime.date) -> None:
+def write_for_ever(store: Store, month: datetime.date) -> None:
     for turn in itertools.count():
         store.warehouse().replace("t", rows(month, range(2000), f"turn {turn}"))
 
@@ -93,7 +94,7 @@ def _write_for_ever(store: Store, month: datetime.date) -> None:
 def _fail_at_commit(store: Store) -> None:
     # Compresses well, so staging stays below any limit that a commit exceeds.
     warehouse = store.warehouse()
-    store.break_commits()
+    store.break_commits(warehouse)
     try:
         warehouse.replace("t", rows(JAN, range(20_000), "text" * 200))
     except Exception:
@@ -293,7 +294,7 @@ class Contract:
     def test_a_killed_writer_leaves_a_whole_month(self, store: Store, warehouse: Warehouse) -> None:
         warehouse.replace("t", rows(JAN, range(2000), "before"))
         for _ in range(6):
-            child = PROCESSES.Process(target=_write_for_ever, args=(store, JAN))
+            child = PROCESSES.Process(target=write_for_ever, args=(store, JAN))
             child.start()
             time.sleep(0.2 + random.random() / 2)
             os.kill(child.pid or 0, signal.SIGKILL)
