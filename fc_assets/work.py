@@ -3,10 +3,12 @@
 An item's result is durable in the ledger the moment it is known. A month's rows are what the
 ledger knows about it, plus what the warehouse already has of items whose payload was dropped
 after an earlier write. A failed item is recorded and tried again next time, never stored as an
-answer; what could not be found out never replaces an answer either. Nothing here knows Dagster
-or what the rows mean.
+answer; what could not be found out never replaces an answer either. Items that another run is
+about to finish are left to it, on whatever machine it is. Nothing here knows Dagster or what the
+rows mean.
 """
 
+import collections
 import concurrent.futures
 import dataclasses
 import datetime
@@ -37,12 +39,15 @@ from fc_resources.errors import (
     one_line,
 )
 from fc_resources.ledger import Failure, Ledger, Progress, Result
+from fc_resources.living import Worker
 from fc_resources.warehouse import PARTITION, Rows, Warehouse
 
 V = TypeVar("V")
 _ATTEMPTS = 3
 _PAUSE_S = 1.0
 _FLUSH_S = 0.05
+#: Longest pause between two looks at what other runs have.
+_LOOK_S = 2.0
 _BATCH_BYTES = 2 * 1024 * 1024
 #: What follows the repository in an item's key.
 _GROUP = re.compile(r"[#@].*", re.DOTALL)
@@ -56,7 +61,8 @@ class Item(Generic[V]):
 
     A `weak` item comes from a source that knows less than another: any answer there is stays.
     Any answer under a digest in `as_good` is good enough, and rows are under one in `settled`.
-    One to do `again` is computed although there is an answer, even if it was in this run.
+    One to do `again` is computed although there is an answer, even if it was in this run. One that
+    is `sure` cannot fail, and is none of those of which too many may.
     """
 
     key: str
@@ -66,6 +72,7 @@ class Item(Generic[V]):
     settled: Collection[str] = ()
     as_good: Collection[str] = ()
     again: bool = False
+    sure: bool = False
 
 
 @runtime_checkable
@@ -131,6 +138,7 @@ class Month:
     done: int = 0
     failed: int = 0
     unknown: int = 0
+    sure: int = 0
     rows: dict[str, int] = dataclasses.field(default_factory=dict)
     #: Why items have no rows, by key.
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -195,36 +203,39 @@ class Work:
         given: Callable[[datetime.date], Mapping[str, str]] = lambda month: {},
         concurrency: int = 8,
         force: bool = False,
-        run_id: str = "",
+        worker: Worker | None = None,
     ) -> Outcome:
         """Compute what is missing of each month and return all its rows.
 
         `do` is called in threads, `concurrency` at once; items are taken from their iterable only
-        as fast. The versions of the tables it `reads` and the parameters a month is `given` are
-        recorded with the month. Raises `ThresholdError` after the last item when too many failed,
-        `InterruptedRunError` when asked to stop, and the `StopError` of an item after those that
-        were running; each time, what was finished is kept and the rest is left to do.
+        as fast. What other runs do meanwhile is waited for and not done again. The versions of the
+        tables it `reads` and the parameters a month is `given` are recorded with the month. Raises
+        `ThresholdError` after the last item when too many failed, `InterruptedRunError` when asked
+        to stop, and the `StopError` of an item after those that were running; each time, what was
+        finished is kept and the rest is left to do.
         """
+        worker = worker or Worker(table.name, "")
         tables, counters = (table, *also), []
         states = {**self.ledger.progress(), **self._loaded}
         self._loaded = {}
-        with interrupts.graceful():
+        with interrupts.graceful(), self.ledger.at_work(worker):
             for month, items in work:
                 inputs = _inputs(reads, given(month), month, states)
-                run = _MonthRun(self, tables, month, run_id, inputs)
+                run = _MonthRun(self, tables, month, worker, inputs)
                 together = do if isinstance(do, Batches) else Batches(_each(do), 1)
                 counters.append(run.finish(items, together, concurrency, force))
         self._refuse_failures(table, counters)
         done = [counter.month for counter in counters]
-        return Outcome({t.name: self._rows(t, done, run_id) for t in tables}, counters)
+        return Outcome({t.name: self._rows(t, done, worker.run_id) for t in tables}, counters)
 
     def _refuse_failures(self, table: Table, counters: Sequence[Month]) -> None:
         for c in counters:
+            could = c.total - c.sure
             # A single failure is recorded and left alone, however small its month is.
-            many = c.failed > max(1, self._max_failed_share * c.total)
-            if c.failed and (many or c.failed == c.total):
+            many = c.failed > max(1, self._max_failed_share * could)
+            if c.failed and (many or c.failed == could):
                 raise ThresholdError(
-                    f"{table.name} {months.label(c.month)}: {c.failed} of {c.total} items failed, "
+                    f"{table.name} {months.label(c.month)}: {c.failed} of {could} items failed, "
                     f"the limit is {self._max_failed_share:.0%}; first: {c.example}"
                 )
 
@@ -302,12 +313,12 @@ class _MonthRun:
         work: Work,
         tables: Sequence[Table],
         month: datetime.date,
-        run_id: str,
+        worker: Worker,
         inputs: Mapping[str, str],
     ) -> None:
         self._work, self._ledger = work, work.ledger
         self._tables, self._main = tables, tables[0]
-        self._month, self._run_id, self._inputs = month, run_id, inputs
+        self._month, self._worker, self._inputs = month, worker, inputs
         self._started = time.monotonic()
         #: Items are listed in one thread and recorded in another.
         self._mutex = threading.Lock()
@@ -317,6 +328,9 @@ class _MonthRun:
         self._limit: tuple[float, str] | None = None
         #: Counters that each item is in; one that is done again moves.
         self._counted_in: dict[str, list[str]] = {}
+        #: Items that other workers had when they were asked for, and those that ended here.
+        self._elsewhere: dict[str, Item[Any]] = {}
+        self._recorded: set[str] = set()
 
     def finish(
         self,
@@ -326,6 +340,7 @@ class _MonthRun:
         force: bool,
     ) -> Month:
         since = {t.name: self._ledger.moment(t.name, self._month) for t in self._tables}
+        self._since = since[self._main.name]
         self._before = self._usable()
         self._current: dict[str, str] = {}
         self._kept: set[str] = set()
@@ -382,6 +397,7 @@ class _MonthRun:
                     self._save({}, [self._not_listed(item)], "running")
                     continue
                 self._counters.total += not self._counted
+                self._counters.sure += item.sure
                 known = self._before.get(item.key)
                 if known and item.weak:
                     self._kept.add(item.key)
@@ -395,6 +411,52 @@ class _MonthRun:
                         self._queue.ended(item.key, None)
                     continue
             yield dataclasses.replace(item, digest=digest)
+
+    def _take(self, pending: Iterator[Item[V]], count: int) -> tuple[list[Item[V]], bool]:
+        """Of the next `count` items those that are this run's to do; whether there are more.
+
+        What others had before is asked for along with them: most of it has ended.
+        """
+        listed = list(itertools.islice(pending, count))
+        found = [*self._elsewhere.values(), *listed]
+        if not found:
+            return [], False
+        at = self._main.name, self._month
+        claimed = self._ledger.claim(self._worker, *at, [item.key for item in found])
+        self._elsewhere = {item.key: item for item in found if item.key not in claimed}
+        # Only what is nobody else's any more has ended for certain.
+        asked = sorted(claimed - self._recorded)
+        results, failures = self._ledger.ended(*at, asked, self._since)
+        with self._mutex:
+            over = {
+                item.key
+                for item in found
+                if item.key in claimed and self._is_over(item, results, failures)
+            }
+        if over:
+            self._ledger.release(self._worker, *at, sorted(over))
+        mine = [item for item in found if item.key in claimed - over]
+        return mine, len(listed) == count
+
+    def _is_over(
+        self, item: Item[V], results: Mapping[str, Result], failures: Mapping[str, str]
+    ) -> bool:
+        """Whether another run ended an item since this one began, be it in vain; counts it."""
+        known, error = results.get(item.key), failures.get(item.key)
+        if known is None and error is None:
+            return False
+        if known is None:
+            self._kept.add(item.key)  # an answer from before, as far as that run kept it
+            self._count(item.key, "failed")
+            self._counters.example = self._counters.example or f"{item.key}: {error}"
+        elif item.weak or answers(item, dataclasses.replace(known, unknown=None)):
+            self._count(item.key, "skipped", *(["unknown"] if known.unknown else []))
+            self._before[item.key], self._current[item.key] = known, known.digest
+        else:
+            return False
+        if self._queue is not None:
+            self._queue.ended(item.key, None)
+        return True
 
     def _count(self, key: str, *names: str) -> None:
         """Put an item into these counters, and out of those it was in."""
@@ -444,7 +506,7 @@ class _MonthRun:
         """Finished items whose rows are still in the ledger or the warehouse, unknown ones too."""
         finished: dict[str, Result] = {}
         lost: set[str] = set()
-        stored = self._work.warehouse.tables if self._work.warehouse.path.exists() else dict
+        stored = self._work.warehouse.tables
         written: dict[str, dict[datetime.date, int]] | None = None
         for table in self._tables:
             known = self._ledger.results(table.name, self._month)
@@ -468,21 +530,32 @@ class _MonthRun:
     ) -> None:
         """Keep `concurrency` batches running; record what ended at least every 50 ms.
 
-        Listing may wait for the world, so it is a thread's work too, and nothing waits for it.
+        Listing may wait for the world, so it is a thread's work too, and nothing waits for it. What
+        is listed is claimed: as much at once as ends in about 50 ms, so that claims of cheap items
+        cost little, and nobody waits for costly ones that were claimed and not begun.
         """
         ended: list[_Done[V]] = []
         running: dict[concurrent.futures.Future[_Ended], Sequence[Item[V]]] = {}
-        listing: concurrent.futures.Future[list[Item[V]]] | None = None
+        ready: collections.deque[Sequence[Item[V]]] = collections.deque()
+        listing: concurrent.futures.Future[tuple[list[Item[V]], bool]] | None = None
         exhausted, flushed, pending = False, time.monotonic(), list_items()
+        seconds, ahead, look_s = 1.0, 1, _FLUSH_S
         with (
             concurrent.futures.ThreadPoolExecutor(concurrency) as pool,
             concurrent.futures.ThreadPoolExecutor(1) as lister,
         ):
             try:
                 while True:
-                    exhausted = exhausted or interrupts.STOP.is_set() or self._ended is not None
-                    if listing is None and not exhausted and len(running) < 2 * concurrency:
-                        listing = lister.submit(list, itertools.islice(pending, do.size))
+                    stopped = interrupts.STOP.is_set() or self._ended is not None
+                    if stopped:
+                        ready.clear()
+                    while ready and len(running) < 2 * concurrency:
+                        items = ready.popleft()
+                        values = [item.value for item in items]
+                        running[pool.submit(_attempt, do.do, values)] = items
+                    has_room = len(running) + len(ready) < concurrency + ahead // 2
+                    if listing is None and has_room and not (exhausted or stopped):
+                        listing = lister.submit(self._take, pending, do.size * ahead)
                     waiting = [*running, *([listing] if listing else [])]
                     if ended and (not waiting or time.monotonic() - flushed > _FLUSH_S):
                         self._flush(ended)
@@ -491,19 +564,27 @@ class _MonthRun:
                             exhausted, pending = False, list_items()
                         continue
                     if not waiting:
-                        break
+                        if stopped or not self._elsewhere:
+                            break
+                        interrupts.STOP.wait(look_s)
+                        look_s = min(2 * look_s, _LOOK_S)
+                        exhausted = False
+                        continue
                     done, _ = concurrent.futures.wait(
                         waiting, _FLUSH_S, concurrent.futures.FIRST_COMPLETED
                     )
                     if listing in done:
-                        items, listing = listing.result(), None
-                        exhausted = exhausted or len(items) < do.size
-                        if items and not (interrupts.STOP.is_set() or self._ended):
-                            values = [item.value for item in items]
-                            running[pool.submit(_attempt, do.do, values)] = items
+                        (items, more), listing = listing.result(), None
+                        exhausted = exhausted or not more
+                        starts = range(0, len(items), do.size)
+                        ready.extend(items[start : start + do.size] for start in starts)
                     for future in done & running.keys():
                         ended.append((running.pop(future), future))
                         self._ended = self._ended or _end_in(future)
+                        # One costly item counts for many: others that are claimed would wait.
+                        seconds = max(_seconds(future), 0.8 * seconds)
+                        ahead = int(concurrency * _FLUSH_S / do.size / max(seconds, 1e-6))
+                        ahead, look_s = min(max(ahead, 1), 8 * concurrency), _FLUSH_S
             finally:
                 # What ran while the listing failed has an answer too.
                 concurrent.futures.wait(running)
@@ -527,6 +608,7 @@ class _MonthRun:
             if outcome is not None
         ]
         for item, answer, seconds in outcomes:
+            self._recorded.add(item.key)
             self._note_limit(answer)
             if isinstance(answer, StopError):  # of the item nothing is known
                 continue
@@ -549,6 +631,8 @@ class _MonthRun:
                 failures.append(self._failed(item.key, answer))
                 answers.append((item.key, answer, {}))
         self._save(results, failures, "running")
+        keys = [item.key for items, _ in ended for item in items]
+        self._ledger.release(self._worker, self._main.name, self._month, keys)
         if self._queue is not None:
             for key, answer, known in answers:
                 if self._main.name in known:
@@ -599,7 +683,7 @@ class _MonthRun:
         c.seconds = time.monotonic() - self._started
         progress = Progress(
             state,
-            self._run_id,
+            self._worker.run_id,
             total=c.total,
             done=c.done,
             skipped=c.skipped,
@@ -624,6 +708,11 @@ _Done = tuple[Sequence[Item[V]], "concurrent.futures.Future[_Ended]"]
 def _end_in(future: "concurrent.futures.Future[_Ended]") -> StopError | None:
     answers = (outcome[0] for outcome in future.result() if outcome is not None)
     return next((answer for answer in answers if isinstance(answer, StopError)), None)
+
+
+def _seconds(future: "concurrent.futures.Future[_Ended]") -> float:
+    """What an item took, of those that took longest."""
+    return max((outcome[1] for outcome in future.result() if outcome is not None), default=0.0)
 
 
 def _each(do: Callable[[V], Answer]) -> Callable[[Sequence[V]], Sequence[Answer | Exception]]:

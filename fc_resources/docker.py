@@ -7,7 +7,6 @@ What the scripts do is the caller's; which images stay is for `docker_images`.
 
 import contextlib
 import functools
-import os
 import re
 import threading
 import time
@@ -21,7 +20,7 @@ import docker.types
 import docker.utils
 import requests.exceptions
 
-from fc_resources import docker_disk, docker_scripts, process
+from fc_resources import docker_disk, docker_scripts, marks
 from fc_resources.docker_disk import TOO_LARGE_A_FILE, Disk
 from fc_resources.docker_errors import ImageTooLargeError, OutputTooLargeError, translated
 from fc_resources.docker_images import Images
@@ -37,7 +36,7 @@ ROOT = "/workspace"
 #: apt-get needs these three, with its own user switching off; measured on Debian 12.
 _BUILD_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
 _LABEL = "org.formulacode"
-_STARTED_BY = f"{_LABEL}.pid"
+_STARTED_BY = f"{_LABEL}.process"
 _HOME = f"{_LABEL}.home"
 #: Images of large scientific libraries have up to 13 GB.
 IMAGE_LIMIT = 32 * 1024 * 1024 * 1024
@@ -45,8 +44,10 @@ IMAGE_LIMIT = 32 * 1024 * 1024 * 1024
 _LOG = docker.types.LogConfig(type="json-file", config={"max-size": "16m", "max-file": "2"})
 _POLL_S = 1.0
 
-#: Codes of the distribution protocol, as the daemon repeats them.
-_REFUSED = re.compile(r"(unauthorized|denied|no basic auth credentials)\b", re.IGNORECASE)
+#: Codes of the distribution protocol, as the daemon repeats them, after whatever it was at.
+_REFUSED = re.compile(
+    r"(^|: )(unauthorized|denied|pull access denied|no basic auth credentials)\b", re.IGNORECASE
+)
 
 #: Of the first process, by SIGTERM or SIGKILL: a script that fails is told by `_STEPS` instead.
 _KILLED_CODES = (137, 143)
@@ -200,17 +201,17 @@ class Docker:
                 repository, tag, stream=True, decode=True, auth_config=login and dict(login)
             ):
                 if "error" in line:
-                    refused = _REFUSED.match(line["error"])
-                    raise (StopError if refused else TransientError)(
-                        f"push of {target}: {line['error']}"
-                    )
+                    raise _refusal(f"push of {target}", line["error"], TransientError)
                 digest = line.get("aux", {}).get("Digest", digest)
         if not digest:
             raise TransientError(f"push of {target}: the registry named no digest")
         return digest
 
     def pull(self, name: str, digest: str, login: Mapping[str, str] | None = None) -> str:
-        """Pull `name` (with a tag) as the digest says, whatever has the tag now; `name@digest`."""
+        """Pull `name` (with a tag) as the digest says, whatever has the tag now; `name@digest`.
+
+        `StopError` when the registry wants another `login`, `UnavailableError` on other failures.
+        """
         repository, tag = docker.utils.parse_repository_tag(name)
         image = f"{repository}@{digest}"
         with translated(f"pull of {image}"):
@@ -219,7 +220,8 @@ class Docker:
                     repository, digest, auth_config=login and dict(login)
                 )
             except docker.errors.APIError as error:
-                raise UnavailableError(f"{image} cannot be pulled: {error.explanation}") from None
+                told = str(error.explanation or error)
+                raise _refusal(f"pull of {image}", told, UnavailableError) from None
             # Without a tag it would be taken for something that a killed process left.
             pulled.tag(repository, tag)
         return image
@@ -235,7 +237,7 @@ class Docker:
                 for container in self._client.containers.list(
                     all=True, filters={"label": f"{_HOME}={self._home}"}, ignore_removed=True
                 )
-                if not process.alive(int(container.labels.get(_STARTED_BY, "0") or 0))
+                if marks.is_gone(self._home, container.labels.get(_STARTED_BY, ""))
             ]
             for container in old:
                 try:
@@ -283,7 +285,7 @@ class Docker:
                 security_opt=["no-new-privileges"],
                 init=True,
                 log_config=_LOG,
-                labels={**labels, _STARTED_BY: str(os.getpid()), _HOME: str(self._home)},
+                labels={**labels, _STARTED_BY: marks.own(self._home), _HOME: str(self._home)},
             )
             with self._mutex:
                 self._running.add(container.id)
@@ -328,6 +330,13 @@ class Docker:
         if not failed and exceeded is None and code in _KILLED_CODES:
             raise TransientError(f"{known}: somebody killed its container (exit code {code})")
         return Ended(known, KILLED if code is None else code, log, exceeded, seconds, output)
+
+
+def _refusal(what: str, told: str, otherwise: type[TransientError]) -> Exception:
+    """What a registry's refusal means, as the daemon tells it."""
+    if _REFUSED.search(told):
+        return StopError(f"{what}: {told}; set DOCKERHUB_USERNAME and DOCKERHUB_TOKEN")
+    return otherwise(f"{what}: {told}")
 
 
 def _exit_code(container: Any) -> int | None:

@@ -1,29 +1,28 @@
 """The ledger: operational state of items, many small durable writes from many processes.
 
-What waits to be run is in `ledger_waiting`. What an item is and what its payload holds is
-`fc_assets.work`'s; here it is a key, a digest of what it was computed from, and bytes.
+What waits to be run is in `ledger_waiting`, who is at work in `ledger_claims`. What an item is and
+what its payload holds is `fc_assets.work`'s; here it is a key, a digest of what it was computed
+from, and bytes.
 """
 
 import dataclasses
 import datetime
+import itertools
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from fc_resources import ledger_tables as tables
+from fc_resources.ledger_claims import Claims
+from fc_resources.ledger_store import repeatable
 from fc_resources.ledger_waiting import Waiting
 
 _CACHED_S = 90 * 86_400
 #: What bills may be split by.
 Split = Literal["stage", "model", "repository", "asked", "month"]
 _TOOK = ("input_tokens", "cached_tokens", "output_tokens", "dollars", "seconds")
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,15 +125,17 @@ class Progress:
         return self.state == "written" and not self.failed and not self.unknown
 
 
-class Ledger(Waiting):
+class Ledger(Waiting, Claims):
     """A ledger by SQLAlchemy URL; opened at first use, safe in threads and between processes."""
 
+    @repeatable
     def check(self) -> None:
         """Open and read it; `UsageError` when it is damaged or newer than this code."""
         with self._read() as con:
             con.execute(sa.select(sa.func.count()).select_from(tables.hook_cache))
             con.execute(sa.select(sa.func.count()).select_from(tables.progress))
 
+    @repeatable
     def results(
         self, table: str, month: datetime.date, last_seq: int | None = None
     ) -> dict[str, Result]:
@@ -142,35 +143,49 @@ class Ledger(Waiting):
 
         With `last_seq` only what was recorded up to then, as `version` told.
         """
-        has = sa.case((tables.hook_cache.c.payload.is_(None), sa.null()), else_=b"").label(
-            "payload"
-        )
-        columns = [
-            tables.hook_cache.c[f.name] for f in dataclasses.fields(Result) if f.name != "payload"
-        ]
-        query = sa.select(*columns, has).where(*_of(tables.hook_cache, table, month))
+        query = sa.select(*_RESULT).where(*_of(tables.hook_cache, table, month))
         if last_seq is not None:
             query = query.where(tables.hook_cache.c.seq <= last_seq)
         with self._read() as con:
             return {row.item: Result(**row._mapping) for row in con.execute(query)}
 
+    @repeatable
+    def ended(
+        self, table: str, month: datetime.date, items: Sequence[str], since: Moment
+    ) -> tuple[dict[str, Result], dict[str, str]]:
+        """Of these items: what was found out `since` then, and of which failed why they did."""
+        results, failures = tables.hook_cache, tables.failures
+        of_results = (*_of(results, table, month), results.c.item.in_(items))
+        of_failures = (*_of(failures, table, month), failures.c.item.in_(items))
+        # Asked for what is newer, PostgreSQL would look at all that is.
+        query = sa.select(results.c.seq > since.last_seq, *_RESULT).where(*of_results)
+        failed = sa.select(failures.c.item, failures.c.error)
+        with self._read() as con:
+            rows = (row for newer, *row in con.execute(query) if newer)
+            found = {result.item: result for result in itertools.starmap(Result, rows)}
+            errors = con.execute(failed.where(*of_failures, failures.c.failed_at > since.at))
+            return found, {row.item: row.error for row in errors}
+
     def payloads(self, table: str, month: datetime.date) -> Iterator[tuple[str, bytes]]:
         """Payloads of a month in key order, 500 at a time so that memory stays flat."""
-        c, last = tables.hook_cache.c, ""
-        while True:
-            query = (
-                sa.select(c.item, c.payload)
-                .where(*_of(tables.hook_cache, table, month), c.item > last, c.payload.is_not(None))
-                .order_by(c.item)
-                .limit(500)
-            )
-            with self._read() as con:
-                found = con.execute(query).all()
-            if not found:
-                return
-            yield from ((row.item, row.payload) for row in found)
-            last = found[-1].item
+        last = ""
+        while found := self._page(table, month, last):
+            yield from found
+            last = found[-1][0]
 
+    @repeatable
+    def _page(self, table: str, month: datetime.date, last: str) -> list[tuple[str, bytes]]:
+        c = tables.hook_cache.c
+        query = (
+            sa.select(c.item, c.payload)
+            .where(*_of(tables.hook_cache, table, month), c.item > last, c.payload.is_not(None))
+            .order_by(c.item)
+            .limit(500)
+        )
+        with self._read() as con:
+            return [(row.item, row.payload) for row in con.execute(query)]
+
+    @repeatable
     def record(
         self,
         month: datetime.date,
@@ -179,8 +194,8 @@ class Ledger(Waiting):
         progress: Mapping[str, Progress],
     ) -> None:
         """Make what just became known durable, in one transaction; keys are table names."""
-        now = _now()
-        with self._begin() as con:
+        with self._begin(f"{month}") as con:
+            now = self._today(con)
             for table, known in results.items():
                 keys = [r.item for r in known]
                 _delete(con, tables.hook_cache, table, month, keys)
@@ -218,6 +233,7 @@ class Ledger(Waiting):
                     values |= {"table_name": table, "month": month}
                     con.execute(sa.insert(tables.progress).values(values))
 
+    @repeatable
     def keep_only(
         self,
         table: str,
@@ -240,7 +256,7 @@ class Ledger(Waiting):
         failures = sa.select(tables.failures.c.item).where(
             *_of(tables.failures, table, month), tables.failures.c.failed_at <= since.at
         )
-        with self._begin() as con:
+        with self._begin(f"{month}") as con:
             known = con.execute(results).all()
             fresh = [row for row in known if current.get(row.item) == row.digest]
             stale = {row.item for row in known if not spared(row.item)} - {r.item for r in fresh}
@@ -250,10 +266,14 @@ class Ledger(Waiting):
             over = [item for item in failed if item not in current or item in answered]
             _delete(con, tables.failures, table, month, over)
 
+    @repeatable
     def moment(self, table: str, month: datetime.date) -> Moment:
         """Now, for `keep_only`."""
-        return Moment(self.version(table, month)[1], _now())
+        last_seq = self.version(table, month)[1]
+        with self._read() as con:
+            return Moment(last_seq, self._today(con))
 
+    @repeatable
     def version(self, table: str, month: datetime.date) -> tuple[int, int]:
         """Changes whenever an item of the month is recorded or forgotten."""
         query = sa.select(
@@ -263,6 +283,7 @@ class Ledger(Waiting):
             count, last = con.execute(query).one()
         return count, last
 
+    @repeatable
     def mark_written(
         self, table: str, month: datetime.date, last_seq: int, version: str, run_id: str
     ) -> None:
@@ -271,25 +292,27 @@ class Ledger(Waiting):
         The month counts as written only for the run that saw to its items: another that began
         since has items of its own to finish.
         """
-        with self._begin() as con:
+        with self._begin(f"{month}") as con:
             con.execute(
                 sa.update(tables.hook_cache)
                 .where(*_of(tables.hook_cache, table, month), tables.hook_cache.c.seq <= last_seq)
                 .values(payload=None)
             )
             of_month = sa.update(tables.progress).where(*_of(tables.progress, table, month))
-            con.execute(of_month.values(version=version, updated_at=_now()))
+            con.execute(of_month.values(version=version, updated_at=self._today(con)))
             con.execute(of_month.where(tables.progress.c.run_id == run_id).values(state="written"))
 
+    @repeatable
     def mark_refused(self, table: str, month: datetime.date) -> None:
         """A check failed on what was written: no other stage may rest on it, and it is not done."""
-        with self._begin() as con:
+        with self._begin(f"{month}") as con:
             con.execute(
                 sa.update(tables.progress)
                 .where(*_of(tables.progress, table, month))
-                .values(state="refused", version=None, updated_at=_now())
+                .values(state="refused", version=None, updated_at=self._today(con))
             )
 
+    @repeatable
     def progress(self) -> dict[tuple[str, datetime.date], Progress]:
         """Where every month of every table stands."""
         with self._read() as con:
@@ -307,6 +330,7 @@ class Ledger(Waiting):
             for row in rows
         }
 
+    @repeatable
     def failures(self, table: str | None = None) -> list[Failure]:
         """Items without a result, newest first."""
         query = sa.select(tables.failures).order_by(tables.failures.c.failed_at.desc())
@@ -319,6 +343,7 @@ class Ledger(Waiting):
             for r in rows
         ]
 
+    @repeatable
     def reasons(self, table: str, month: datetime.date) -> dict[str, str]:
         """Why items of a month have no result, newest first: each one's kind and error."""
         c = tables.failures.c
@@ -327,6 +352,7 @@ class Ledger(Waiting):
             rows = con.execute(query.order_by(c.failed_at.desc(), c.item))
             return {row.item: f"{row.kind}: {row.error}" for row in rows}
 
+    @repeatable
     def attempts(self, table: str, month: datetime.date) -> dict[str, int]:
         """How often each failed item of a month was tried in earlier runs."""
         query = sa.select(tables.failures.c.item, tables.failures.c.attempts)
@@ -336,11 +362,12 @@ class Ledger(Waiting):
 
     def spend(self, stage: str, item: str, model: str, usage: Usage) -> None:
         """Note what one answer of a model took."""
-        row = {"stage": stage, "item": item, "model": model, "asked_at": _now()}
+        row = {"stage": stage, "item": item, "model": model}
+        row |= {name: getattr(usage, name) for name in _TOOK}
         with self._begin() as con:
-            values = {name: getattr(usage, name) for name in _TOOK}
-            con.execute(sa.insert(tables.usage).values(**row, **values))
+            con.execute(sa.insert(tables.usage).values(**row, asked_at=self._today(con)))
 
+    @repeatable
     def bills(self, *by: Split) -> list[Bill]:
         """What models took, by stage and model unless told otherwise."""
         by = by or ("stage", "model")
@@ -357,19 +384,22 @@ class Ledger(Waiting):
             rows = con.execute(query.group_by(*split).order_by(*split))
             return [_bill(by, row) for row in rows]
 
+    @repeatable
     def answer(self, key: str) -> str | None:
         """What a model answered to a question."""
         query = sa.select(tables.answers.c.answer).where(tables.answers.c.key == key)
         with self._read() as con:
             return con.scalar(query)
 
+    @repeatable
     def keep_answer(self, key: str, answer: str) -> None:
         """Remember an answer in place of an earlier one."""
-        with self._begin() as con:
+        with self._begin("answers") as con:
             con.execute(sa.delete(tables.answers).where(tables.answers.c.key == key))
-            row = {"key": key, "answer": answer, "stored_at": time.time()}
+            row = {"key": key, "answer": answer, "stored_at": self._now(con)}
             con.execute(sa.insert(tables.answers).values(row))
 
+    @repeatable
     def cached(self, key: str) -> tuple[str, bytes] | None:
         """(ETag, body) of an answer remembered under `key`."""
         query = sa.select(tables.http_cache.c.etag, tables.http_cache.c.body).where(
@@ -379,11 +409,12 @@ class Ledger(Waiting):
             row = con.execute(query).one_or_none()
         return None if row is None else (row.etag, row.body)
 
+    @repeatable
     def remember(self, key: str, etag: str, body: bytes) -> None:
         """Keep an answer for conditional requests, and none for longer than 90 days."""
-        now = time.time()
         c = tables.http_cache.c
-        with self._begin() as con:
+        with self._begin("http_cache") as con:
+            now = self._now(con)
             old = sa.or_(c.key == key, c.stored_at < now - _CACHED_S)
             con.execute(sa.delete(tables.http_cache).where(old))
             con.execute(
@@ -391,8 +422,19 @@ class Ledger(Waiting):
             )
 
 
+#: A `Result` without its payload's bytes.
+_HAS_PAYLOAD = sa.case((tables.hook_cache.c.payload.is_(None), sa.null()), else_=b"")
+_RESULT = [
+    tables.hook_cache.c[field.name] if field.name != "payload" else _HAS_PAYLOAD.label("payload")
+    for field in dataclasses.fields(Result)
+]
+
+
 def _before(text: sa.ColumnElement[str], mark: str) -> sa.ColumnElement[str]:
-    return sa.func.substr(text, 1, sa.func.instr(text + mark, mark) - 1)
+    # No parameters, as what is grouped by has to be what is selected.
+    return sa.func.split_part(
+        text, sa.literal_column(f"'{mark}'"), sa.literal_column("1"), type_=sa.String
+    )
 
 
 def _months_of_items() -> sa.Subquery:
@@ -411,13 +453,16 @@ def _months_of_items() -> sa.Subquery:
     return sa.select(c.table_name, c.item, month).group_by(c.table_name, c.item).subquery()
 
 
+#: No parameters either.
+_ONE_TO_SEVEN = sa.literal_column("1"), sa.literal_column("7")
 _OF_MONTH = _months_of_items()
 _SPLITS: Mapping[Split, sa.ColumnElement[Any]] = {
     "stage": tables.usage.c.stage,
     "model": tables.usage.c.model,
     # An item is `owner/repo`, `owner/repo#12` or `owner/repo@sha`.
     "repository": _before(_before(tables.usage.c.item, "#"), "@"),
-    "asked": sa.func.strftime("%Y-%m-01", tables.usage.c.asked_at, type_=sa.String),
+    # Every database begins with year and month, and a ledger's times are in UTC.
+    "asked": sa.func.substr(sa.cast(tables.usage.c.asked_at, sa.String), *_ONE_TO_SEVEN),
     "month": _OF_MONTH.c.month,
 }
 
@@ -425,7 +470,7 @@ _SPLITS: Mapping[Split, sa.ColumnElement[Any]] = {
 def _bill(by: Sequence[Split], row: sa.Row[Any]) -> Bill:
     split: dict[str, Any] = {"stage": "", "model": ""} | dict(zip(by, row, strict=False))
     if split.get("asked"):
-        split["asked"] = datetime.date.fromisoformat(split["asked"])
+        split["asked"] = datetime.date.fromisoformat(f"{split['asked']}-01")
     items, answers, unpriced, *took = row[len(by) :]
     usage = Usage(*took)
     return Bill(items=items, answers=answers, unpriced=unpriced, usage=usage, **split)

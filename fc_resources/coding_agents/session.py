@@ -1,6 +1,5 @@
 """One session of a coding agent: its workspace, its process, and what becomes of both."""
 
-import os
 import re
 import secrets
 import threading
@@ -8,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fc_resources import process
+from fc_resources import marks
 from fc_resources.coding_agents import workspace
 from fc_resources.coding_agents.driver import Driver
 from fc_resources.coding_agents.redaction import Redaction
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 #: The most of a message that is kept, in characters.
 _MESSAGE = 500
 #: The folder of a session is named for the process that runs it.
-_NAME = re.compile(r"([1-9]\d{0,8})-[0-9a-f]{16}")
+_NAME = re.compile("([0-9a-f]{32})-[0-9a-f]{16}")
 
 
 def run(agent: "CodingAgent", task: Task, folder: Path, stop: threading.Event) -> Session:
@@ -31,7 +30,7 @@ def run(agent: "CodingAgent", task: Task, folder: Path, stop: threading.Event) -
     hidden = Redaction(agent.secrets())
     client = (Path(__file__).parent / "verify_client.py").read_text("utf-8")
     started = time.monotonic()
-    own = folder / f"{os.getpid()}-{secrets.token_hex(8)}"
+    own = folder / f"{marks.own(folder.parent)}-{secrets.token_hex(8)}"
     with Workspace(own, task.files, task.scripts, client, hidden.is_clean) as place:
         agent.prepare(own / "home", task)
         with Verifier(place.folder / SOCKET, place.scripts, task.verify) as verifier:
@@ -61,5 +60,5 @@ def sweep(folder: Path) -> None:
         return
     for path in folder.iterdir():
         match = _NAME.fullmatch(path.name)
-        if match and not path.is_symlink() and not process.alive(int(match[1])):
+        if match and not path.is_symlink() and marks.is_gone(folder.parent, match[1]):
             workspace.remove(path)

@@ -1,11 +1,13 @@
 """`work`: what is durable, what runs again, what counts as failed; without Dagster."""
 
+import contextlib
 import dataclasses
 import datetime
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 from fc_assets import interrupts, work
 from fc_assets.tables import Column, Table
+from fc_resources import ledger_claims, living
 from fc_resources.errors import (
     InterruptedRunError,
     PermanentError,
@@ -25,6 +28,7 @@ from fc_resources.errors import (
     UsageError,
 )
 from fc_resources.ledger import Ledger
+from fc_resources.living import Worker
 from fc_resources.warehouse import Warehouse
 
 JANUARY, FEBRUARY = datetime.date(2026, 1, 1), datetime.date(2026, 2, 1)
@@ -36,12 +40,17 @@ LOGS = Table("logs", 1, ".", ("owner", "repo"), (*_NAMES, Column("log", pa.strin
 class Bench:
     """A ledger and a warehouse, and the calls that items made."""
 
-    def __init__(self, home: Path, share: float = 0.25) -> None:
+    def __init__(self, home: Path, url: str | None = None) -> None:
         home.mkdir(exist_ok=True)
-        self.ledger = Ledger(f"sqlite:///{home / 'ledger.sqlite'}")
+        self.home, self.url = home, url or f"sqlite:///{home / 'ledger.sqlite'}"
+        self.ledger = Ledger(self.url)
         self.warehouse = Warehouse(home / "warehouse.duckdb")
-        self.work = work.Work(self.ledger, self.warehouse, share)
+        self.work = work.Work(self.ledger, self.warehouse, 0.25)
         self.calls: list[str] = []
+
+    def beside(self) -> "Bench":
+        """Another worker in the same home."""
+        return Bench(self.home, self.url)
 
     def run(
         self,
@@ -70,13 +79,20 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path, ledger_url: str) -> Bench:
+    return Bench(tmp_path, ledger_url)
 
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "_PAUSE_S", 0.0)
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def number(name: str) -> work.Answer:
@@ -115,7 +131,7 @@ def test_results_survive_an_asset_that_was_never_written(bench: Bench) -> None:
 
 def test_a_lost_warehouse_is_computed_again(bench: Bench) -> None:
     bench.run(["a"])
-    bench.warehouse.path.unlink()
+    (bench.home / "warehouse.duckdb").unlink()
     bench.run(["a"])
     assert bench.calls == ["a", "a"]
     assert bench.stored() == {"a": 1}
@@ -180,9 +196,19 @@ def test_a_single_failure_never_keeps_a_small_month_from_being_written(bench: Be
     assert bench.stored() == {"bb": 2}
 
 
+def test_what_cannot_fail_does_not_hide_that_all_that_can_did(bench: Bench) -> None:
+    items = [work.Item(f"o/{n}", n, n, sure=n.startswith("sure")) for n in ("a", "bb", "sure")]
+    items += [work.Item(f"o/sure{n}", f"sure{n}", "", sure=True) for n in range(20)]
+    with pytest.raises(ThresholdError, match="2 of 2 items failed"):
+        bench.work.run(NUMBERS, [(JANUARY, items)], failing("a", "bb"))
+    outcome = bench.work.run(NUMBERS, [(JANUARY, items)], failing("a"))
+    [month] = outcome.months
+    assert (month.failed, month.sure, month.total) == (1, 21, 23)
+
+
 def test_a_month_counts_as_written_only_for_the_run_that_saw_to_its_items(bench: Bench) -> None:
-    late = bench.run(["a"], write=False, run_id="first").rows["numbers"]
-    bench.run(["a", "bb"], write=False, run_id="second")
+    late = bench.run(["a"], write=False, worker=Worker("numbers", "first")).rows["numbers"]
+    bench.run(["a", "bb"], write=False, worker=Worker("numbers", "second"))
     bench.warehouse.replace("numbers", late)
     assert bench.ledger.progress()["numbers", JANUARY].state == "finished"
     assert bench.stored() == {"a": 1, "bb": 2}
@@ -192,7 +218,7 @@ def test_inputs_are_recorded_as_they_were_before_they_were_loaded(bench: Bench) 
     bench.run(["a"])
     before = bench.ledger.progress()["numbers", JANUARY].version
     bench.work.before_load("numbers")
-    Bench(bench.warehouse.path.parent).run(["a", "bb"])
+    bench.beside().run(["a", "bb"])
 
     def log(name: str) -> work.Answer:
         return work.Answer([{"owner": "o", "repo": name, "log": ""}])
@@ -438,7 +464,8 @@ def test_items_are_taken_only_as_fast_as_they_are_done(bench: Bench) -> None:
 
     _write(bench, items(), do, concurrency=2)
     assert len(bench.stored()) == 200
-    assert max(ahead) <= 2 * 2 + 2
+    # What runs or is queued for it, and what was claimed together.
+    assert max(ahead) <= 2 * 2 + (8 + 4) * 2 + 2
 
 
 def test_a_slow_listing_does_not_hold_up_what_is_finished(bench: Bench) -> None:
@@ -530,14 +557,18 @@ def test_a_wait_that_was_interrupted_is_neither_an_answer_nor_a_failure(bench: B
 
 def test_what_another_run_learned_meanwhile_is_not_forgotten(bench: Bench) -> None:
     """Two runs of a month list it at different moments; the later one knows more."""
-    second = Bench(bench.warehouse.path.parent)
+    second = bench.beside()
+    later = _items("a", "bb", version="newer") + _items("ccc")
+    running = threading.Thread(target=_write, args=(second, later))
 
     def do(name: str) -> work.Answer:
         if name == "a":
-            _write(second, _items("a", "bb", version="newer") + _items("ccc"))
+            running.start()
+            _until(lambda: "o/ccc" in bench.ledger.results("numbers", JANUARY))
         return number(name)
 
     _write(bench, _items("a", "bb"), do, concurrency=1)
+    running.join(60)
     assert bench.stored() == {"a": 1, "bb": 2, "ccc": 3}
     assert set(bench.ledger.results("numbers", JANUARY)) == {"o/a", "o/bb", "o/ccc"}
 
@@ -748,10 +779,223 @@ def test_a_stop_ends_a_queue_that_would_go_on(bench: Bench) -> None:
     assert bench.stored() == {"a": 1, "b": 1}
 
 
-def test_what_a_run_beside_this_one_found_is_not_lost_to_nothing(bench: Bench) -> None:
+def test_what_a_run_beside_this_one_found_is_not_lost_to_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which happens to a run that was taken for dead, as its machine slept."""
+    monkeypatch.setattr(ledger_claims, "_LEASE_S", 0.0)
+
     def slow(name: str) -> work.Answer:
-        _write(Bench(bench.warehouse.path.parent), Growing(_items("a"), []))
+        monkeypatch.setattr(ledger_claims, "_LEASE_S", -1.0)
+        with bench.ledger.at_work(Worker("numbers", "")):  # all leases that ended are forgotten
+            pass
+        _write(bench.beside(), Growing(_items("a"), []))
         return work.Answer([])
 
     _write(bench, Growing(_items("a"), []), slow)
     assert bench.stored() == {"a": 1}
+
+
+# Runs beside one another.
+
+
+def _claimed(bench: Bench) -> set[str]:
+    """Items that somebody has, as somebody else finds out."""
+    names = [f"o/{name}" for name in "abcdefgh"]
+    worker = Worker("numbers", "asks")
+    mine = bench.ledger.claim(worker, "numbers", JANUARY, names)
+    bench.ledger.release(worker, "numbers", JANUARY, sorted(mine))
+    return {*names} - mine
+
+
+@pytest.mark.parametrize("as_queues", [False, True])
+def test_two_runs_at_once_do_each_item_once_and_both_have_it_all(
+    bench: Bench, as_queues: bool
+) -> None:
+    names, second = [f"n{index}" for index in range(60)], bench.beside()
+    calls: list[str] = []
+    both = threading.Barrier(2, timeout=60)
+
+    def do(name: str) -> work.Answer:
+        if len(calls) < 2:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait()
+        calls.append(name)
+        return number(name)
+
+    outcomes = []
+
+    def run(of: Bench) -> None:
+        items = Growing(_items(*names), []) if as_queues else _items(*names)
+        outcomes.append(_write(of, items, do, concurrency=1))
+
+    running = threading.Thread(target=run, args=(second,))
+    running.start()
+    run(bench)
+    running.join(120)
+    assert sorted(calls) == sorted(names)
+    months = [outcome.months[0] for outcome in outcomes]
+    assert [month.done + month.skipped for month in months] == [60, 60]
+    assert [month.rows for month in months] == [{"numbers": 60}] * 2
+    assert set(bench.stored()) == {*names}
+    assert bench.ledger.progress()["numbers", JANUARY].complete
+
+
+def test_what_another_run_has_is_waited_for_and_not_done_again(bench: Bench) -> None:
+    """Be it an answer, one that is unknown, or a failure."""
+    second, begun, go_on = bench.beside(), threading.Event(), threading.Event()
+    names = ["a", "b", "c", "d", "e"]
+
+    def slow(name: str) -> work.Answer:
+        begun.set()
+        go_on.wait(120)
+        if name == "b":
+            raise PermanentError("broken")
+        return work.Answer(number(name).rows, unknown="down" if name == "c" else None)
+
+    def do(name: str) -> work.Answer:
+        if name == "e":
+            go_on.set()
+        return number(name)
+
+    together = work.Batches[str](lambda values: [_tried(slow, value) for value in values], 3)
+    running = threading.Thread(target=_write, args=(second, _items("a", "b", "c"), together))
+    running.start()
+    assert begun.wait(60)
+    outcome = bench.run(names, do, concurrency=1, write=False)
+    running.join(120)
+    assert bench.calls == ["d", "e"]
+    [month] = outcome.months
+    assert (month.done, month.skipped, month.failed, month.unknown) == (2, 2, 1, 1)
+    bench.calls.clear()
+    bench.run(names)
+    assert sorted(bench.calls) == ["b", "c"]
+
+
+def _tried(do: Callable[[str], work.Answer], name: str) -> work.Answer | Exception:
+    try:
+        return do(name)
+    except PermanentError as error:
+        return error
+
+
+def test_costly_items_are_not_claimed_before_they_begin(bench: Bench) -> None:
+    seen: list[set[str]] = []
+    both = threading.Barrier(2, timeout=60)
+
+    def do(name: str) -> work.Answer:
+        both.wait()
+        seen.append(_claimed(bench))
+        time.sleep(0.2)  # which is costly
+        return number(name)
+
+    bench.run(list("abcdefgh"), do, concurrency=2)
+    assert max(map(len, seen)) <= 3  # one may be being claimed
+
+
+def test_what_stops_a_run_gives_its_items_back(bench: Bench) -> None:
+    def do(name: str) -> work.Answer:
+        interrupts.STOP.set()
+        raise InterruptedRunError("stopped")
+
+    def broken(name: str) -> work.Answer:
+        assert _claimed(bench)
+        raise StopError("the budget is spent")
+
+    with pytest.raises(StopError):
+        bench.run(["a", "b"], broken)
+    assert _claimed(bench) == set()
+    with pytest.raises(InterruptedRunError):
+        bench.run(["a", "b"], do)
+    assert _claimed(bench) == set()
+
+
+def test_a_run_that_waits_for_another_can_be_stopped(bench: Bench) -> None:
+    other = Worker("numbers", "other")
+    with bench.ledger.at_work(other):
+        bench.ledger.claim(other, "numbers", JANUARY, ["o/a"])
+
+        def do(name: str) -> work.Answer:
+            threading.Timer(0.1, interrupts.STOP.set).start()
+            return number(name)
+
+        with pytest.raises(InterruptedRunError, match="after 1 of 2 items"):
+            bench.run(["a", "b"], do)
+
+
+def _hang(home: Path, url: str, lease_s: float, begun: Any) -> None:
+    ledger_claims._LEASE_S = lease_s
+
+    def do(name: str) -> work.Answer:
+        begun.release()
+        time.sleep(0 if name == "a" else 600)
+        return number(name)
+
+    with living.registered(home, "numbers", "killed", 60) as worker:
+        Bench(home, url).run(["a", "b", "c", "d"], do, concurrency=2, worker=worker)
+
+
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_another_run_finishes_what_a_killed_one_had(bench: Bench, is_beside: bool) -> None:
+    """At once on the same machine, else when its lease has ended."""
+    context = multiprocessing.get_context("spawn")
+    begun = context.Semaphore(0)
+    arguments = (bench.home, bench.url, 600.0 if is_beside else 3.0, begun)
+    child = context.Process(target=_hang, args=arguments)
+    child.start()
+    for _ in range(3):
+        assert begun.acquire(timeout=120)
+    _until(lambda: "o/a" in bench.ledger.results("numbers", JANUARY))
+
+    def do(name: str) -> work.Answer:
+        if name == "d":
+            os.kill(child.pid or 0, signal.SIGKILL)
+            child.join(60)
+        return number(name)
+
+    home = bench.home if is_beside else bench.home / "elsewhere"
+    with living.registered(home, "numbers", "other", 60) as worker:
+        bench.run(["a", "b", "c", "d"], do, concurrency=1, worker=worker)
+    assert sorted(bench.calls) == ["b", "c", "d"]
+    assert bench.stored() == dict.fromkeys("abcd", 1)
+
+
+def _work_along(home: Path, url: str, number: int, killed: Any) -> None:
+    log, calls = home / "log", []
+
+    def do(name: str) -> work.Answer:
+        if number > 1:
+            killed.wait(120)
+        with log.open("a") as file:
+            file.write(f"{number} {name}\n")
+        calls.append(name)
+        if number < 2 and len(calls) == 50:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return work.Answer([{"owner": "o", "repo": name, "n": len(name)}])
+
+    with living.registered(home, "numbers", f"run {number}", 60) as worker:
+        Bench(home, url).run([f"n{i}" for i in range(300)], do, concurrency=2, worker=worker)
+
+
+def test_of_four_workers_two_are_killed_and_the_others_do_it_all_once(bench: Bench) -> None:
+    context = multiprocessing.get_context("spawn")
+    killed = context.Event()
+    children = [
+        context.Process(target=_work_along, args=(bench.home, bench.url, number, killed))
+        for number in range(4)
+    ]
+    for child in children:
+        child.start()
+    for child in children[:2]:
+        child.join(120)
+    killed.set()
+    for child in children[2:]:
+        child.join(300)
+    assert [child.exitcode for child in children] == [-signal.SIGKILL] * 2 + [0] * 2
+    assert len(bench.stored()) == 300
+    calls = [line.split() for line in (bench.home / "log").read_text().splitlines()]
+    assert {name for _, name in calls} == {f"n{i}" for i in range(300)}
+    # What is done again was a dead one's.
+    for who in ("0", "1", "23"):
+        done = [name for number, name in calls if number in who]
+        assert len(done) == len({*done})

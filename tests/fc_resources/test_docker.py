@@ -5,11 +5,8 @@ What the scripts of a build do is tested with `fc_assets.candidate_containers`.
 
 import contextlib
 import json
-import os
 import socket
 import socketserver
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -20,11 +17,13 @@ from typing import Any
 import docker as docker_sdk
 import pytest
 
-from fc_resources import docker_layers
+from fc_resources import docker_layers, marks
 from fc_resources.docker import ROOT, Docker, OutputTooLargeError
-from fc_resources.errors import PermanentError, TransientError, UnavailableError
+from fc_resources.errors import PermanentError, StopError, TransientError, UnavailableError
 from fc_resources.sandbox import OUTPUT_LIMIT, Ended, Limits, Script
 from tests import containers
+from tests.fc_resources.test_marks import of_a_dead_process
+from tests.registries import PASSWORD, USER, RealRegistry
 
 pytestmark = pytest.mark.docker
 
@@ -203,21 +202,19 @@ def test_no_daemon_is_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 # What stays.
 
 
-def _orphans(client: Any, image: str, home: Path, pid: int, count: int = 1) -> Sequence[Any]:
-    labels = {"org.formulacode.home": str(home), "org.formulacode.pid": str(pid)}
+def _orphans(client: Any, image: str, home: Path, mark: str, count: int = 1) -> Sequence[Any]:
+    labels = {"org.formulacode.home": str(home), "org.formulacode.process": mark}
     return [client.containers.create(image, "true", labels=labels) for _ in range(count)]
 
 
 def test_only_containers_of_dead_processes_of_this_home_are_swept(
     docker: Docker, image: str, client: Any, tmp_path: Path
 ) -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    home = tmp_path / "home"
-    _orphans(client, image, home, child.pid, 2)
+    home, other = tmp_path / "home", tmp_path / "other"
+    _orphans(client, image, home, of_a_dead_process(home), 2)
     kept = [
-        *_orphans(client, image, home, os.getpid()),
-        *_orphans(client, image, tmp_path / "other", child.pid),
+        *_orphans(client, image, home, marks.own(home)),
+        *_orphans(client, image, other, of_a_dead_process(other)),
     ]
     try:
         assert docker.sweep() == 2
@@ -229,9 +226,7 @@ def test_only_containers_of_dead_processes_of_this_home_are_swept(
 
 
 def test_two_may_sweep_at_once(docker: Docker, image: str, client: Any, tmp_path: Path) -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    _orphans(client, image, tmp_path / "home", child.pid, 6)
+    _orphans(client, image, tmp_path / "home", of_a_dead_process(tmp_path / "home"), 6)
     swept: list[int] = []
     others = [Docker(tmp_path / "home") for _ in range(3)]
     threads = [threading.Thread(target=lambda d=d: swept.append(d.sweep())) for d in others]
@@ -389,6 +384,36 @@ def test_an_absent_registry_is_transient(docker: Docker, image: str, client: Any
     with pytest.raises(TransientError, match="push of"):
         docker.push(image, "127.0.0.1:1/formulacode/test:tag")
     client.images.remove("127.0.0.1:1/formulacode/test:tag")
+
+
+@pytest.mark.parametrize("login", [None, {"username": USER, "password": "wrong-one"}])
+def test_who_is_not_let_in_is_stopped_and_told_what_to_set(
+    docker: Docker,
+    image: str,
+    locked_registry: RealRegistry,
+    client: Any,
+    login: dict[str, str] | None,
+) -> None:
+    name = f"{locked_registry.address}/fc/locked"
+    digest = locked_registry.upload("fc/locked", "1")
+    try:
+        for attempt in (
+            lambda: docker.pull(f"{name}:1", digest, login),
+            lambda: docker.push(image, f"{name}:2", login),
+        ):
+            with pytest.raises(StopError, match="DOCKERHUB_USERNAME and DOCKERHUB_TOKEN") as told:
+                attempt()
+            assert "wrong-one" not in str(told.value)
+    finally:
+        client.images.remove(f"{name}:2")
+
+
+def test_what_the_registry_does_not_have_is_no_matter_of_passwords(
+    docker: Docker, locked_registry: RealRegistry
+) -> None:
+    login = {"username": USER, "password": PASSWORD}
+    with pytest.raises(UnavailableError, match="manifest unknown"):
+        docker.pull(f"{locked_registry.address}/fc/denied:1", "sha256:" + "0" * 64, login)
 
 
 def test_what_was_never_built_cannot_be_pushed(docker: Docker) -> None:

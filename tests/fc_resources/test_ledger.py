@@ -1,4 +1,4 @@
-"""The ledger on SQLite: what is recorded survives, versions never repeat, damage is said plainly.
+"""The ledger in both databases: what is recorded survives, versions never repeat.
 
 How items become rows is tested with `fc_assets.work`.
 """
@@ -18,8 +18,9 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from fc_resources.errors import TransientError, UsageError
-from fc_resources.ledger import Failure, Ledger, Progress, Result
+from fc_resources.ledger import Bill, Failure, Ledger, Progress, Result, Usage
 from fc_resources.ledger_waiting import Neighbor
+from fc_resources.living import Worker
 
 JAN, FEB = datetime.date(2026, 1, 1), datetime.date(2026, 2, 1)
 _PROCESSES = multiprocessing.get_context("forkserver")
@@ -27,8 +28,13 @@ _PROCESSES.set_forkserver_preload([__name__])
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+def url(ledger_url: str) -> str:
+    return ledger_url
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "file.sqlite"
 
 
 @pytest.fixture
@@ -46,6 +52,14 @@ def _failure(item: str, attempts: int = 1) -> Failure:
 
 def _progress(state: str = "running", done: int = 0) -> Progress:
     return Progress(state, "run", 3, done, 0, 0, 0, 1.5, {"upstream": "v7"})
+
+
+def _execute(url: str, statement: str) -> None:
+    """As another program would, in the database itself."""
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as con:
+        con.exec_driver_sql(statement)
+    engine.dispose()
 
 
 def _record(ledger: Ledger, *results: Result, month: datetime.date = JAN) -> None:
@@ -233,40 +247,36 @@ def test_a_writer_killed_at_any_moment_leaves_whole_records(url: str) -> None:
 # Files that cannot be used.
 
 
-def _file(url: str) -> Path:
-    return Path(sa.make_url(url).database or "")
-
-
 def _scramble(file: Path) -> None:
     content = file.read_bytes()
     file.write_bytes(content[:100] + b"\xa5" * (len(content) - 100))
 
 
 @pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b"no ledger" * 999), _scramble])
-def test_a_damaged_ledger_is_a_usage_error_on_one_line(url: str, damage) -> None:
-    _record(Ledger(url), *(_result(str(number)) for number in range(2000)))
-    with sqlite3.connect(_file(url)) as con:
+def test_a_damaged_ledger_is_a_usage_error_on_one_line(file: Path, damage) -> None:
+    _record(Ledger(f"sqlite:///{file}"), *(_result(str(number)) for number in range(2000)))
+    with sqlite3.connect(file) as con:
         con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     con.close()
-    damage(_file(url))
+    damage(file)
     with pytest.raises(UsageError, match="is damaged") as caught:
-        Ledger(url).check()
-    assert str(_file(url)) in str(caught.value)
+        Ledger(f"sqlite:///{file}").check()
+    assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_newer_format_is_refused(url: str) -> None:
     Ledger(url).check()
-    with sqlite3.connect(_file(url)) as con:
-        con.execute("UPDATE format SET version = 99")
-    con.close()
+    _execute(url, "UPDATE format SET version = 99")
     with pytest.raises(UsageError, match="has format 99"):
         Ledger(url).check()
 
 
-def test_an_older_format_is_brought_up_to_date(url: str) -> None:
+def test_an_older_format_is_brought_up_to_date(file: Path) -> None:
+    url = f"sqlite:///{file}"
     Ledger(url).check()
-    with sqlite3.connect(_file(url)) as con:
+    with sqlite3.connect(file) as con:
+        con.execute("DROP TABLE claims")
         con.execute("DROP TABLE pauses")
         con.execute("CREATE TABLE pauses (name VARCHAR(128) PRIMARY KEY, until FLOAT, reason TEXT)")
         con.execute("INSERT INTO pauses VALUES ('model x', ?, '429')", (time.time() + 600,))
@@ -275,6 +285,7 @@ def test_an_older_format_is_brought_up_to_date(url: str) -> None:
     assert Ledger(url).pauses()["model x"].reason == "429"
     Ledger(url).pause("model y", time.time() + 600, "429")
     assert set(Ledger(url).pauses()) == {"model x", "model y"}
+    assert Ledger(url).claim(Worker("t", "run"), "t", JAN, ["a"]) == {"a"}
 
 
 def test_what_was_asked_for_is_asked_for_once(ledger: Ledger) -> None:
@@ -290,10 +301,11 @@ def test_what_was_asked_for_is_asked_for_once(ledger: Ledger) -> None:
     assert ledger.ask_for([other]) == [other]
 
 
-def test_a_ledger_another_program_keeps_locked_is_transient(url: str) -> None:
+def test_a_ledger_another_program_keeps_locked_is_transient(file: Path) -> None:
+    url = f"sqlite:///{file}"
     Ledger(url).check()
     patient = Ledger(url, lock_timeout_s=0.2)
-    with sqlite3.connect(_file(url), isolation_level=None) as con:
+    with sqlite3.connect(file, isolation_level=None) as con:
         con.execute("BEGIN EXCLUSIVE")
         with pytest.raises(TransientError, match="locked"):
             patient.check()
@@ -328,12 +340,9 @@ def test_the_newest_answer_is_remembered(ledger: Ledger) -> None:
     assert ledger.cached("k") == ('"2"', b"new\0")
 
 
-def test_answers_are_not_remembered_for_ever(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_are_not_remembered_for_ever(ledger: Ledger, url: str) -> None:
     ledger.remember("old", '"1"', b"")
-    later = time.time() + 91 * 86_400
-    monkeypatch.setattr(time, "time", lambda: later)
+    _execute(url, "UPDATE http_cache SET stored_at = stored_at - 91 * 86400")
     ledger.remember("new", '"1"', b"")
     assert ledger.cached("old") is None
     assert ledger.cached("new")
@@ -343,3 +352,79 @@ def test_spared_items_outlive_their_absence(ledger: Ledger) -> None:
     ledger.record(JAN, {"t": [_result("a"), _result("b")]}, {}, {})
     ledger.keep_only("t", JAN, {}, spared=lambda item: item == "a")
     assert set(ledger.results("t", JAN)) == {"a"}
+
+
+def test_bills_are_split_in_every_way(ledger: Ledger) -> None:
+    ledger.record(JAN, {"t": [_result("o/r#1")]}, {"t": [_failure("o/r@abc")]}, {})
+    took = Usage(10, 5, 2, 0.25, 1.5)
+    for item, model in (("o/r#1", "m"), ("o/r@abc", "m"), ("o/r#1", "M")):
+        ledger.spend("t", item, model, took)
+    ledger.spend("check", "", "m", Usage(1, 0, 1))
+    assert [(b.stage, b.model, b.items, b.answers) for b in ledger.bills()] == [
+        ("check", "m", 1, 1),
+        ("t", "M", 1, 1),
+        ("t", "m", 2, 2),
+    ]
+    everything = ledger.bills("stage", "repository", "asked", "month")
+    today = datetime.datetime.now(datetime.UTC).date().replace(day=1)
+    assert {bill.asked for bill in everything} <= {today, (today - datetime.timedelta(1))}
+    [_, bill] = everything
+    assert bill == Bill("t", "", 2, 3, 0, Usage(30, 15, 6, 0.75, 4.5), "o/r", bill.asked, JAN)
+
+
+def test_what_cannot_be_stored_as_it_is_does_not_keep_the_rest_from_being(ledger: Ledger) -> None:
+    hostile = Failure("a", "permanent", "zero \0 byte", "Traceback \0 ...")
+    ledger.record(JAN, {"t": [_result("b", note="\0")]}, {"t": [hostile]}, {})
+    assert ledger.reasons("t", JAN) == {"a": "permanent: zero \ufffd byte"}
+
+
+def test_what_ended_since_a_moment_is_told_of_the_items_that_are_asked_about(
+    ledger: Ledger,
+) -> None:
+    ledger.record(JAN, {"t": [_result("before")]}, {"t": [_failure("failed before")]}, {})
+    since = ledger.moment("t", JAN)
+    ledger.record(JAN, {"t": [_result("a"), _result("b")]}, {"t": [_failure("c")]}, {})
+    _record(ledger, _result("d"), month=FEB)
+    asked = ["before", "failed before", "a", "c", "d"]
+    results, failures = ledger.ended("t", JAN, asked, since)
+    assert (list(results), failures) == (["a"], {"c": "no answer"})
+
+
+def _look(url: str, ended: Any, found: Any) -> None:
+    """What is known up to each version that is seen, until the writers have ended."""
+    ledger, seen = Ledger(url), {}
+    while not ended.is_set():
+        _, last = ledger.version("t", JAN)
+        seen[last] = set(ledger.results("t", JAN, last))
+    found.put(seen)
+
+
+def test_what_is_known_up_to_a_version_never_grows(url: str) -> None:
+    """Else a payload would be dropped of what was recorded earlier, and seen later."""
+    Ledger(url).check()
+    ended, found = _PROCESSES.Event(), _PROCESSES.Queue()
+    reader = _PROCESSES.Process(target=_look, args=(url, ended, found))
+    reader.start()
+    assert _together(_record_many, [(url, writer) for writer in range(6)]) == [0] * 6
+    ended.set()
+    seen = found.get(timeout=60)
+    reader.join(60)
+    assert len(seen) > 1
+    ledger = Ledger(url)
+    for last, items in seen.items():
+        # What was replaced since has a higher number.
+        assert ledger.results("t", JAN, last).keys() <= items
+
+
+def test_a_forked_child_has_connections_of_its_own(url: str) -> None:
+    ledger = Ledger(url)
+    _record(ledger, _result("parent"))
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: [_record(ledger, _result(f"child {n}")) for n in range(20)]
+    )
+    child.start()
+    for number in range(20):
+        _record(ledger, _result(f"parent {number}"))
+    child.join(120)
+    assert child.exitcode == 0
+    assert len(ledger.results("t", JAN)) == 41

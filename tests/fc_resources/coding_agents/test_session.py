@@ -1,7 +1,6 @@
 """A session's borders, with a shell script for an agent: what it can do, any agent can."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from fc_resources import marks
 from fc_resources.coding_agents import driver, events, session
 from fc_resources.coding_agents.task import Session
 from tests.fakes import agent_tools
@@ -263,11 +263,11 @@ def test_passwords_of_addresses_stay_secret(
 
 
 def test_all_of_it_dies_with_the_host(tmp_path: Path) -> None:
-    mark = f"{time.time_ns()}"
+    mark, folder = f"{time.time_ns()}", tmp_path / "agents"
     program = f"""
 from pathlib import Path
 from tests.fc_resources.coding_agents.sessions import Bash, never, task
-Bash().run(task(never, prompt="setsid sleep {mark} & sleep {mark}"), Path("{tmp_path}"))
+Bash().run(task(never, prompt="setsid sleep {mark} & sleep {mark}"), Path("{folder}"))
 """
     with subprocess.Popen([sys.executable, "-c", program]) as host:
         until = time.monotonic() + 30
@@ -280,16 +280,15 @@ Bash().run(task(never, prompt="setsid sleep {mark} & sleep {mark}"), Path("{tmp_
         time.sleep(0.05)
     assert left == []
     # What it left is removed by the next one, and nothing else is.
-    (dead,) = tmp_path.iterdir()
-    assert dead.name.startswith(f"{host.pid}-")
-    others = {f"{os.getpid()}-{'0' * 16}", "1-x", f"x{dead.name}"}
+    (dead,) = folder.iterdir()
+    others = {f"{marks.own(tmp_path)}-{'0' * 16}", "1-x", f"x{dead.name}"}
     for other in others:
-        (tmp_path / other).mkdir()
-    (tmp_path / dead.name.replace(f"{host.pid}-", f"0{host.pid}-")).symlink_to("/etc")
-    others |= {path.name for path in tmp_path.iterdir() if path.is_symlink()}
-    session.sweep(tmp_path)
+        (folder / other).mkdir()
+    link = dead.name[:-16] + "0" * 16
+    (folder / link).symlink_to("/etc")
+    session.sweep(folder)
     session.sweep(tmp_path / "none")
-    assert {path.name for path in tmp_path.iterdir()} == others
+    assert {path.name for path in folder.iterdir()} == {*others, link}
 
 
 def test_a_deep_home_is_removed(tmp_path: Path) -> None:
