@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+IMAGE := formulacode-data
 CODE := fc_assets fc_resources fc_sensors tests benchmarks
 GITHUB_SCHEMA := 15.26.1
 GITHUB_SCHEMA_SHA256 := 053e74249dafce2118fd9b7ae499b067d57c5f910c57745699ac45108bc68d1e
@@ -7,7 +8,7 @@ GITHUB_SCHEMA_SHA256 := 053e74249dafce2118fd9b7ae499b067d57c5f910c57745699ac4510
 AGENTS := @anthropic-ai/claude-code@2.1.330 @openai/codex@0.169.0 @google/gemini-cli@0.61.0 \
 	@qwen-code/qwen-code@0.24.4
 
-.PHONY: help setup demo test lint format ui requirements clean
+.PHONY: help setup demo test lint format ui image requirements clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +33,7 @@ ui: setup  ## Open Dagster's web interface
 
 test: setup lint .venv/github.graphql .venv/agents/.installed  ## Lint, check types, run every test
 	$(BIN)/basedpyright
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 # GitHub's own schema, which the tests' loopback GitHub executes; they are skipped without it.
 .venv/github.graphql: Makefile | .venv/.installed
@@ -66,6 +67,12 @@ lint: setup  ## Check format and lint
 format: setup  ## Format, and fix what lint can fix
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+# From a tar stream of what git does not ignore, so that neither data nor tokens.env are sent.
+image:  ## Build the image that deploy/compose.yaml runs; BASE= names another Python image
+	git ls-files -z --cached --others --exclude-standard | tar --null --files-from - --create \
+		| docker build --file deploy/Dockerfile --tag $(IMAGE) \
+		$(if $(BASE),--build-arg BASE=$(BASE)) -
 
 requirements: setup  ## Lock requirements.txt again from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \

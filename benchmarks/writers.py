@@ -24,7 +24,8 @@ import pyarrow as pa
 
 from benchmarks import common
 from fc_resources import locks
-from fc_resources.warehouse import Warehouse, WarehouseIOManager
+from fc_resources.warehouse import Warehouse
+from fc_resources.warehouse_io import WarehouseIOManager
 
 _TABLE = "measurements"
 _MONTHS = dg.MonthlyPartitionsDefinition(start_date="2010-01-01")

@@ -18,6 +18,7 @@ import rich.table
 
 from fc_assets import interrupts
 from fc_assets.commands import check, choice, explain, failures, home, publishing, status, usage
+from fc_assets.commands import warehouse as warehouse_commands
 from fc_resources import settings as settings_module
 from fc_resources.errors import FcError, InterruptedRunError, TransientError, UsageError, one_line
 from fc_resources.ledger import Ledger
@@ -149,7 +150,7 @@ def run(
     from fc_assets.why import Situation
 
     # Without its warehouse the ledger's word that all is written counts for nothing.
-    resume = resume and settings.warehouse.exists()
+    resume = resume and settings.has_warehouse
     done = resume and Situation.of(settings, options, ledger).nothing_left(stages, wanted)
     if done and not (CANDIDATE_CONTAINERS.stage in stages and cascade.waiting(ledger)):
         reports = [report.Report(stage, wanted) for stage in stages]
@@ -178,7 +179,7 @@ def _launch(
     from fc_resources.warehouse import Warehouse
 
     try:
-        Warehouse(settings.warehouse, settings.fc_lock_timeout_s).tables()
+        Warehouse.of(settings).tables()
     except TransientError as error:
         raise UsageError(str(error)) from None
     instance.prepare(settings)
@@ -289,7 +290,7 @@ def evaluate_classify(labels: Path) -> None:
     from fc_resources.warehouse import Warehouse
 
     settings = settings_module.current()
-    report = evaluation.classify(labels, Warehouse(settings.warehouse, settings.fc_lock_timeout_s))
+    report = evaluation.classify(labels, Warehouse.of(settings))
     for table in evaluation.shown(report, _bills(settings)):
         _OUT.print(table)
 
@@ -302,7 +303,7 @@ def evaluate_extract() -> None:
     from fc_resources.warehouse import Warehouse
 
     settings = settings_module.current()
-    warehouse = Warehouse(settings.warehouse, settings.fc_lock_timeout_s)
+    warehouse = Warehouse.of(settings)
     for line in evaluation.extract(warehouse, _bills(settings)):
         click.echo(texts.printable(line))
 
@@ -312,6 +313,7 @@ cli.add_command(failures.failures)
 cli.add_command(usage.usage)
 cli.add_command(check.check)
 cli.add_command(explain.explain)
+cli.add_command(warehouse_commands.warehouse)
 
 
 for _command in (publishing.publish, publishing.unpublish, publishing.get, publishing.diff):

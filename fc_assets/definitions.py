@@ -32,8 +32,10 @@ from fc_resources.ledger import Ledger  # noqa: E402
 from fc_resources.llm import Llm  # noqa: E402
 from fc_resources.settings import Settings, current  # noqa: E402
 from fc_resources.uv import Uv  # noqa: E402
-from fc_resources.warehouse import Warehouse, WarehouseIOManager  # noqa: E402
+from fc_resources.warehouse import Warehouse  # noqa: E402
+from fc_resources.warehouse_io import WarehouseIOManager  # noqa: E402
 from fc_sensors.housekeeping import housekeeping  # noqa: E402
+from fc_sensors.maintenance import maintenance, nightly  # noqa: E402
 from fc_sensors.monthly import monthly  # noqa: E402
 from fc_sensors.neighbors import neighbors  # noqa: E402
 from fc_sensors.resume import resume  # noqa: E402
@@ -62,7 +64,7 @@ def warm(config: Any) -> Any:
 def build_resources(settings: Settings) -> dict[str, Any]:
     """The outside world of one home."""
     ledger = Ledger(settings.ledger)
-    warehouse = Warehouse(settings.warehouse, settings.fc_lock_timeout_s)
+    warehouse = Warehouse.of(settings)
     runner = work.Work(ledger, warehouse, settings.fc_max_failed_share)
     docker = Docker.of(settings)
     interrupts.kill_with(docker.kill_all)
@@ -95,8 +97,8 @@ def build_defs(resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=list(STAGES),
         asset_checks=checks.all_checks(),
-        jobs=[job],
-        schedules=[monthly],
+        jobs=[job, maintenance],
+        schedules=[monthly, nightly],
         sensors=[neighbors, resume, up_to_date, housekeeping],
         resources=resources or build_resources(current()),
         executor=warm,

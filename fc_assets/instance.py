@@ -11,6 +11,8 @@ import yaml
 from dagster._core.utils import make_new_run_id
 
 from fc_resources import living, locks
+from fc_resources.errors import UsageError
+from fc_resources.ledger import Ledger
 from fc_resources.settings import Settings
 
 #: Folders of `dagster.yaml` that move along with FC_HOME.
@@ -24,8 +26,8 @@ _PLACES = (
 _DEFAULT_HOME = Path(".fc")
 #: Tag of a run that says why it was started.
 CAUSE = "formulacode/cause"
-#: Tag of a run in a process of `fc-data`: the home that knows whether it is alive.
-_HOME = "formulacode/home"
+#: Tags of a run in a process of `fc-data`: the home that knows whether it is alive, and as whom.
+_HOME, _WORKER = "formulacode/home", "formulacode/worker"
 _FROM = "fc-data"
 #: A daemon that has said nothing for so long is not there.
 _SILENCE_S = 120.0
@@ -39,11 +41,18 @@ ACTIVE = [
 
 
 def prepare(settings: Settings) -> Path:
-    """Write the home's `dagster.yaml` from the project's and point DAGSTER_HOME at its folder."""
-    home = settings.fc_home / "dagster"
+    """Write the home's `dagster.yaml` from the project's and point DAGSTER_HOME at its folder.
+
+    Where FC_DAGSTER_HOME names one with a `dagster.yaml` of its own, nothing is written.
+    """
+    home = settings.fc_dagster_home or settings.fc_home / "dagster"
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["FC_HOME"] = str(settings.fc_home)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
+    if settings.fc_dagster_home is not None:
+        if not (home / "dagster.yaml").is_file():
+            raise UsageError(f"FC_DAGSTER_HOME: {home} has no dagster.yaml")
+        return home
     target, text = home / "dagster.yaml", render(settings.fc_home)
     # Of two processes that make Dagster's tables at once, one fails.
     with locks.exclusive(home / "lock", settings.fc_lock_timeout_s):
@@ -61,18 +70,16 @@ def prepare(settings: Settings) -> Path:
 def own_run(settings: Settings) -> Iterator[tuple[str, dict[str, str]]]:
     """Id and tags for a run in this process, which is over for Dagster, too, when it is killed."""
     run_id, home = make_new_run_id(), settings.fc_home
-    with living.registered(home, _FROM, run_id, settings.fc_lock_timeout_s):
-        yield run_id, {_HOME: str(home)}
+    with living.registered(home, _FROM, run_id, settings.fc_lock_timeout_s) as worker:
+        yield run_id, {_HOME: str(home), _WORKER: worker.name}
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> None:
     """Have runs fail whose process was killed: Dagster would count them as running for ever."""
     for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE)):
-        home = Path(run.tags.get(_HOME, ""))
-        # A home that is not there has another path here, or another machine.
-        if _HOME not in run.tags or not living.is_home(home):
-            continue
-        if (_FROM, run.run_id) in living.alive(home):
+        # What is at the path of another machine's home does not know.
+        home, worker = Path(run.tags.get(_HOME, "")), run.tags.get(_WORKER, "")
+        if not living.is_dead(home, worker):
             continue
         # It says that it has ended before it lets go: if not by now, it never will.
         now = instance.get_run_by_id(run.run_id)
@@ -80,12 +87,13 @@ def end_dead_runs(instance: dg.DagsterInstance) -> None:
             instance.report_run_failed(now, "the process of fc-data that ran it is gone")
 
 
-def end_silent_runs(instance: dg.DagsterInstance, home: Path) -> None:
+def end_silent_runs(instance: dg.DagsterInstance, home: Path, ledger: Ledger) -> None:
     """Have runs of a daemon fail whose steps are gone, as after a power cut; see `end_dead_runs`.
 
-    Each step that computes is alive as its run; between two of them there is no long silence.
+    Each step that computes is alive as its run, in the home or, on another machine, in the ledger;
+    between two of them there is no long silence.
     """
-    alive = {run_id for _, run_id in living.alive(home)}
+    alive = {run_id for _, run_id in living.alive(home) | ledger.at_work_now(home)}
     for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE)):
         last = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
         silent = bool(last) and time.time() - last[0].timestamp > _SILENT_RUN_S

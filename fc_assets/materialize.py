@@ -136,7 +136,7 @@ def run(
         context.run.run_id,
     )
     home, patience_s = settings.fc_home, settings.fc_lock_timeout_s
-    with living.registered(home, table.name, context.run.run_id, patience_s):
+    with living.registered(home, table.name, context.run.run_id, patience_s) as worker:
         outcome = runner.run(
             table,
             items,
@@ -146,7 +146,7 @@ def run(
             given=functools.partial(plan.of_month, given),
             concurrency=options.n_concurrent or concurrency,
             force=options.force,
-            run_id=context.run.run_id,
+            worker=worker,
         )
     outcome = provenance.noted(outcome, again)
     bills = runner.ledger.bills("stage", "month")

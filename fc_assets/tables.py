@@ -596,7 +596,7 @@ FORMULACODE = Table(
             "When the month's version with it was made; only here, null when it is in none.",
         ),
     ),
-    CANDIDATE_CONTAINERS,
+    CANDIDATE_PRS,  # what is published stays when its container is lost
     {name: name for name in _PR},
     {
         "task_id container_name": (

@@ -100,7 +100,7 @@ class Situation:
         self._put_off = {(p.table, p.month): p for p in put_off if p.until > time.time()}
         self._neighbors = collections.Counter(neighbor.month for neighbor in neighbors)
         self._locks = LockFiles(settings.fc_home)
-        self._lost = not settings.warehouse.exists()
+        self._lost = not settings.has_warehouse
         self._parameters: dict[int, Mapping[str, str]] = {}
 
     @classmethod

@@ -3,6 +3,7 @@
 Per-run choices (`--force`, `--n-concurrent` ...) are not settings: see `fc_assets.options`.
 """
 
+import contextlib
 import datetime
 import functools
 import os
@@ -64,7 +65,12 @@ class Settings(pydantic_settings.BaseSettings):
     )
 
     fc_home: Path = Path(".fc")
+    fc_dagster_home: Path | None = None
+    fc_ledger: pydantic.SecretStr | None = None
     fc_offline_source: Path | None = None
+    fc_warehouse: str | None = pydantic.Field(None, pattern=r"^ducklake:postgres")
+    fc_warehouse_data: str | None = None
+    fc_snapshot_days: float = pydantic.Field(7, ge=1)
     gh_tokens: pydantic.SecretStr | None = None
     fc_github_url: str = pydantic.Field("https://api.github.com", pattern=_URL)
     fc_github_timeout_s: float = pydantic.Field(30, gt=0)
@@ -124,13 +130,21 @@ class Settings(pydantic_settings.BaseSettings):
     hf_token_path: Path | None = None
     fc_licenses: str = ""
 
-    @pydantic.field_validator("fc_home", "fc_offline_source")
+    @pydantic.field_validator("fc_home", "fc_dagster_home", "fc_offline_source")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         try:
             return None if path is None else path.expanduser().absolute()
         except RuntimeError as error:  # "~name" of nobody, which pydantic would let through
             raise ValueError(str(error)) from None
+
+    @pydantic.field_validator("fc_warehouse")
+    @classmethod
+    def _no_password(cls, place: str | None) -> str | None:
+        # It would stand in SQL, and so in logs and errors.
+        if place and re.search(r"password\s*=|//[^/@]*:[^/]*@", place):
+            raise ValueError("has a password; put it into PGPASSWORD or the file of PGPASSFILE")
+        return place
 
     @pydantic.field_validator("fc_python_versions")
     @classmethod
@@ -178,6 +192,18 @@ class Settings(pydantic_settings.BaseSettings):
             raise ValueError("has characters that no token has")
         return tokens
 
+    @pydantic.field_validator("fc_ledger")
+    @classmethod
+    def _a_database(cls, url: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        try:
+            found = urllib.parse.urlsplit(url.get_secret_value()) if url else None
+            is_one = found is None or (found.scheme == "postgresql" and found.port != 0)
+        except ValueError:  # it would tell a part of the password
+            is_one = False
+        if not is_one:
+            raise ValueError("is no URL such as postgresql://user@host/database")
+        return url
+
     @pydantic.field_validator("fc_licenses")
     @classmethod
     def _licences(cls, text: str) -> str:
@@ -218,6 +244,16 @@ class Settings(pydantic_settings.BaseSettings):
             raise UsageError(f"HF_TOKEN_PATH cannot be read: {one_line(error)}") from None
 
     @property
+    def secrets(self) -> list[str]:
+        """Every secret, the longest first, and each token alone: to be hidden, and looked for."""
+        given = (value for name, value in self if name != "gh_tokens")
+        found = {v.get_secret_value() for v in given if isinstance(v, pydantic.SecretStr)}
+        found.add(urllib.parse.unquote(urllib.parse.urlsplit(self.ledger).password or ""))
+        with contextlib.suppress(UsageError):  # what cannot be read is told by nobody
+            found.add(self.hub_token or "")
+        return sorted({*found, *self.github_tokens} - {""}, key=len, reverse=True)
+
+    @property
     def github_tokens(self) -> list[str]:
         """Tokens for GitHub, each once, in the order given (by commas or blanks)."""
         return list(dict.fromkeys(_words(self.gh_tokens)))
@@ -234,9 +270,21 @@ class Settings(pydantic_settings.BaseSettings):
         return self.fc_home / "warehouse.duckdb"
 
     @property
+    def has_warehouse(self) -> bool:
+        """Whether there is one; what a catalog has only it can tell."""
+        return self.fc_warehouse is not None or self.warehouse.exists()
+
+    @property
     def ledger(self) -> str:
-        """SQLAlchemy URL of the ledger."""
+        """SQLAlchemy URL of the ledger; it may hold a password."""
+        if self.fc_ledger is not None:
+            return self.fc_ledger.get_secret_value()
         return f"sqlite:///{urllib.parse.quote(str(self.fc_home / 'ledger.sqlite'))}"
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether there is one, or it is for others to say."""
+        return self.fc_ledger is not None or (self.fc_home / "ledger.sqlite").exists()
 
     @property
     def mirrors(self) -> Path:

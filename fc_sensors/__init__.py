@@ -1,1 +1,1 @@
-"""What starts work by itself; it reads the ledger or the calendar and never opens the warehouse."""
+"""What starts work by itself; ticks read the ledger or the calendar, never the warehouse."""

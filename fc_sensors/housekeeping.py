@@ -10,6 +10,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from fc_assets import instance as instances
+from fc_resources.ledger import Ledger
 from fc_resources.settings import Settings
 
 #: A tick has a minute.
@@ -23,11 +24,13 @@ _BEGINNING = datetime.datetime(2015, 1, 1, tzinfo=datetime.UTC)
     description="Drops what old runs said, and ends runs whose process is gone.",
 )
 def housekeeping(
-    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    ledger: dg.ResourceParam[Ledger],
 ) -> dg.SkipReason:
     """Nothing is asked for; the cursor is the time up to which events were dropped."""
     instances.end_dead_runs(context.instance)
-    instances.end_silent_runs(context.instance, settings.fc_home)
+    instances.end_silent_runs(context.instance, settings.fc_home, ledger)
     since = datetime.datetime.fromisoformat(context.cursor) if context.cursor else _BEGINNING
     days = datetime.timedelta(days=settings.fc_event_days)
     before = datetime.datetime.now(datetime.UTC) - days

@@ -1,10 +1,12 @@
 """What all tests share: no setting of the developer's machine leaks in, capabilities are named.
 
-`FC_TEST_REQUIRE=docker,browser,github,agents` turns the skips of a poorer machine into failures.
+`FC_TEST_REQUIRE=docker,browser,github,agents,postgres` turns the skips of a poorer machine into
+failures.
 """
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +15,9 @@ import pytest
 from fc_assets import interrupts
 from fc_resources import settings
 from fc_resources.docker import Docker
-from tests import registries
+from tests import postgres, registries
 from tests.fakes import agent_tools, github_schema
+from tests.postgres import RealPostgres
 from tests.registries import RealRegistry
 
 #: Kept for the tests that need them: where images come from on a machine without a registry.
@@ -23,6 +26,8 @@ _OURS = ("FC_", "DAGSTER_", "DSPY_", "GH_TOKENS", "PORTKEY_API_KEY")
 #: Of coding agents and their providers.
 _OURS += ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN")
 _OURS += ("ANTHROPIC_BASE_URL", "OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
+#: Of libpq: PGPASSFILE and the like.
+_OURS += ("PG",)
 _OURS += ("HF_TOKEN", "HF_ENDPOINT", "DOCKERHUB_")
 _REQUIRED = os.environ.get("FC_TEST_REQUIRE", "").split(",")
 
@@ -48,18 +53,37 @@ def _lacks(capability: str) -> str | None:
         return None if there else "GitHub's GraphQL schema is not there (npm and make test get it)"
     if capability == "agents":
         return agent_tools.lacks()
+    if capability == "postgres":
+        return postgres.lacks()
     found = shutil.which("chromium") and shutil.which("chromedriver")
     return None if found else "chromium or chromedriver is not installed"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what the machine cannot run, unless `FC_TEST_REQUIRE` names it."""
-    for capability in ("docker", "browser", "github", "agents"):
+    """Skip what the machine cannot run, unless `FC_TEST_REQUIRE` names it.
+
+    Of two processes one takes all that starts big programs, beside which the rest fits.
+    """
+    for capability in ("docker", "browser", "github", "agents", "postgres"):
         marked = [item for item in items if item.get_closest_marker(capability)]
         reason = _lacks(capability) if marked and capability not in _REQUIRED else None
         for item in marked:
+            if capability not in ("github", "postgres"):
+                item.add_marker(pytest.mark.xdist_group("big"))
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @pytest.fixture
@@ -81,6 +105,21 @@ def locked_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRe
     """One that wants a password; for all tests, as pushing a layer twice takes no time."""
     with _registry(tmp_path_factory.mktemp("locked") / "registry", locked=True) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def real_postgres() -> Iterator[RealPostgres]:
+    """A server for all tests; who uses it is marked `postgres`. A test takes a `database()`."""
+    with RealPostgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new ledger, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    return request.getfixturevalue("real_postgres").ledger()
 
 
 def _registry(folder: Path, locked: bool = False) -> RealRegistry:

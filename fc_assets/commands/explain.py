@@ -50,7 +50,7 @@ def explain(
         from fc_assets.due import Items  # with Dagster, which what is above need not wait for
         from fc_resources.warehouse import Warehouse
 
-        warehouse = Warehouse(settings.warehouse, settings.fc_lock_timeout_s)
+        warehouse = Warehouse.of(settings)
         due = Items(settings, options, ledger, warehouse)
         found["items"] = [
             _where(verdict) | {"item": item.item, "why": item.kind, "what": item.text}

@@ -6,4 +6,4 @@ from fc_resources.settings import Settings
 
 def ledger(settings: Settings) -> Ledger | None:
     """The ledger of a home that has one."""
-    return Ledger(settings.ledger) if (settings.fc_home / "ledger.sqlite").exists() else None
+    return Ledger(settings.ledger) if settings.has_ledger else None

@@ -46,13 +46,13 @@ def all_probes(
 
     The time limit is that of one request.
     """
-    there = (settings.fc_home / "ledger.sqlite").exists()
+    there = settings.has_ledger
     ledger = Ledger(settings.ledger if there else f"sqlite:///{scratch / 'ledger.sqlite'}")
     yield Probe("home", _ALL, lambda: _home(settings))
     yield Probe("disk", _ALL, lambda: _disk(settings.fc_home, settings))
     if there:
         yield Probe("ledger", _ALL, lambda: _ledger(ledger))
-    if settings.warehouse.exists():
+    if settings.has_warehouse:
         yield Probe("warehouse", _ALL, lambda: _warehouse(settings, timeout_s))
     source = options.offline(settings)
     if source:
@@ -86,12 +86,12 @@ def _disk(folder: Path, settings: Settings) -> str:
 def _ledger(ledger: Ledger) -> str:
     ledger.check()
     pauses = ledger.pauses()
-    return f"{ledger.url.database}" + (f", {len(pauses)} pauses hold" if pauses else "")
+    return ledger.place + (f", {len(pauses)} pauses hold" if pauses else "")
 
 
 def _warehouse(settings: Settings, timeout_s: float) -> str:
-    tables = Warehouse(settings.warehouse, timeout_s).tables()
-    return f"{settings.warehouse}, {len(tables)} tables"
+    warehouse = Warehouse.of(settings.model_copy(update={"fc_lock_timeout_s": timeout_s}))
+    return f"{warehouse}, {len(warehouse.tables())} tables"
 
 
 def _source(source: OfflineSource) -> str:

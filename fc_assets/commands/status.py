@@ -46,7 +46,7 @@ def _look(stages: Collection[int], wanted: Collection[datetime.date] | None) -> 
     if ledger is None:
         return {"months": [], "put_off": [], "pauses": []}
     # Before and after, so that a run that ends or begins in between is not taken for dead.
-    alive = living.alive(settings.fc_home)
+    alive = living.alive(settings.fc_home) | ledger.at_work_now(settings.fc_home)
     states = ledger.progress()
     alive |= living.alive(settings.fc_home)
     now, bills = datetime.datetime.now(datetime.UTC), ledger.bills("stage", "month")

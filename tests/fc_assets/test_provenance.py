@@ -14,6 +14,7 @@ from fc_assets.provenance import Provenance
 from fc_assets.tables import PACKAGES, Table
 from fc_resources.errors import PermanentError, TransientError
 from fc_resources.ledger import Ledger
+from fc_resources.living import Worker
 from fc_resources.warehouse import Warehouse
 
 JANUARY = datetime.date(2026, 1, 1)
@@ -46,7 +47,11 @@ class _Home:
         runner = work.Work(self.ledger, self.warehouse, 1.0)
         provenance = Provenance(self.locks, self.ledger, tables, [JANUARY], run_id)
         outcome = runner.run(
-            _TABLE, [(JANUARY, [*items])], do or _answer, force=anew, run_id=run_id
+            _TABLE,
+            [(JANUARY, [*items])],
+            do or _answer,
+            force=anew,
+            worker=Worker(_TABLE.name, run_id),
         )
         outcome = provenance.noted(outcome, {JANUARY} if anew else ())
         if writes:

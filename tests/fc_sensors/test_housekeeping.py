@@ -9,6 +9,7 @@ import pytest
 
 from fc_assets import instance
 from fc_resources import settings
+from fc_resources.ledger import Ledger
 from fc_sensors.housekeeping import housekeeping
 
 _DAY = dg.DailyPartitionsDefinition("2026-01-01")
@@ -27,9 +28,9 @@ def dagster() -> Iterator[dg.DagsterInstance]:
 
 
 def _tick(dagster: dg.DagsterInstance, cursor: str | None = None) -> Any:
-    context = dg.build_sensor_context(
-        instance=dagster, cursor=cursor, resources={"settings": settings.current()}
-    )
+    found = settings.current()
+    resources = {"settings": found, "ledger": Ledger(found.ledger)}
+    context = dg.build_sensor_context(instance=dagster, cursor=cursor, resources=resources)
     return housekeeping.evaluate_tick(context)
 
 

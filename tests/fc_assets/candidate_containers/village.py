@@ -24,7 +24,8 @@ from fc_assets.options import Options
 from fc_assets.tables import CANDIDATE_CONTAINERS, CANDIDATE_PRS, ERROR_LOGS, PACKAGES
 from fc_resources import settings
 from fc_resources.ledger import Ledger
-from fc_resources.warehouse import Rows, Warehouse, WarehouseIOManager
+from fc_resources.warehouse import Rows, Warehouse
+from fc_resources.warehouse_io import WarehouseIOManager
 
 
 @dataclasses.dataclass(frozen=True)
