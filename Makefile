@@ -33,7 +33,7 @@ ui: setup  ## Open Dagster's web interface
 
 test: setup lint .venv/github.graphql .venv/agents/.installed  ## Lint, check types, run every test
 	$(BIN)/basedpyright
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # GitHub's own schema, which the tests' loopback GitHub executes; they are skipped without it.
 .venv/github.graphql: Makefile | .venv/.installed

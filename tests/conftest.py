@@ -60,16 +60,11 @@ def _lacks(capability: str) -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what the machine cannot run, unless `FC_TEST_REQUIRE` names it.
-
-    Of two processes one takes all that starts big programs, beside which the rest fits.
-    """
+    """Skip what the machine cannot run, unless `FC_TEST_REQUIRE` names it."""
     for capability in ("docker", "browser", "github", "agents", "postgres"):
         marked = [item for item in items if item.get_closest_marker(capability)]
         reason = _lacks(capability) if marked and capability not in _REQUIRED else None
         for item in marked:
-            if capability not in ("github", "postgres"):
-                item.add_marker(pytest.mark.xdist_group("big"))
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
