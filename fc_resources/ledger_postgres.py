@@ -85,9 +85,13 @@ class Postgres:
             key = int.from_bytes(hashed[:8], "big", signed=True)
             con.execute(_LOCK, {"key": key})
 
+    def now(self, con: sa.Connection) -> float:
+        """Seconds since the epoch by the server's clock."""
+        return con.execute(_CLOCK).scalar_one()
+
     def ahead_s(self, con: sa.Connection) -> float:
-        """By how much the server's clock is ahead of this machine's."""
-        return con.execute(_CLOCK).scalar_one() - time.time()
+        """By how much that is ahead of this machine's."""
+        return self.now(con) - time.time()
 
     def is_away(self, error: exc.DBAPIError) -> bool:
         """Whether the connection broke or none could be made, or it is as if that were so."""

@@ -1,6 +1,7 @@
 """What is SQLite's own about a ledger: a file on this machine, one writer at a time."""
 
 import sqlite3
+import time
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,8 +37,11 @@ class Sqlite:
     def lock(self, con: sa.Connection, scopes: Sequence[str]) -> None:
         """Nothing is left to do: whoever writes is alone, see `_begin`."""
 
+    def now(self, con: sa.Connection) -> float:
+        """There is no other clock than this machine's."""
+        return time.time()
+
     def ahead_s(self, con: sa.Connection) -> float:
-        """There is no other clock."""
         return 0.0
 
     def is_away(self, error: exc.DBAPIError) -> bool:

@@ -156,7 +156,7 @@ class Store:
 
     def _now(self, con: sa.Connection) -> float:
         """Seconds since the epoch by the ledger's clock."""
-        return time.time() + self._ahead_s(con)
+        return self._database.now(con)
 
     def _today(self, con: sa.Connection) -> datetime.datetime:
         """The same in UTC."""

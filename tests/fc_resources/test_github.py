@@ -22,8 +22,7 @@ import httpx
 import pytest
 
 from fc_resources import github as client
-from fc_resources import github_answers, ledger_waiting
-from fc_resources import ledger as ledgers
+from fc_resources import github_answers, ledger_sqlite, ledger_store, ledger_waiting
 from fc_resources.errors import (
     FcError,
     InterruptedRunError,
@@ -331,7 +330,7 @@ def test_a_wrong_clock_waits_as_long_as_a_right_one(
         time = staticmethod(lambda: right() + wrong_by_s)
         monotonic = staticmethod(ticks)
 
-    for module in (client, github_answers, ledgers, ledger_waiting):
+    for module in (client, github_answers, ledger_sqlite, ledger_store, ledger_waiting):
         monkeypatch.setattr(module, "time", Wrong)
     fake.budget(ONE, "graphql", 0, 1_000)
     with pytest.raises(RateLimitedError):
