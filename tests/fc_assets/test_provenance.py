@@ -168,7 +168,8 @@ def test_a_lock_is_not_believed_after_a_crash_between_write_and_lock(home: _Home
 def test_a_lock_that_cannot_be_written_does_not_fail_the_month(
     home: _Home, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (home.path / "locks").write_text("a file")
+    (home.path / "locks").mkdir()
+    (home.path / "locks" / _TABLE.name).write_text("a file")
     home.run(_items("a"))
     assert home.ledger.progress()[_TABLE.name, JANUARY].state == "written"
     assert "no lock of packages 2026-01-01" in caplog.text
