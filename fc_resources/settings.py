@@ -57,6 +57,10 @@ def _pythons(today: datetime.date) -> list[str]:
     return [minor for minor in minors if python_released(minor) <= today]
 
 
+#: A repository of the Hub, or a bucket with or without folders.
+_DATASET = r"^([\w-][\w.-]*/[\w-][\w.-]*|s3://[a-z0-9][a-z0-9.-]+(/[\w=-][\w.=-]*)*)$"
+
+
 class Settings(pydantic_settings.BaseSettings):
     """Settings of one home folder; names are the environment variables in lower case."""
 
@@ -124,10 +128,21 @@ class Settings(pydantic_settings.BaseSettings):
     fc_registry: str | None = pydantic.Field(None, pattern=_PLACE)
     dockerhub_username: str | None = None
     dockerhub_token: pydantic.SecretStr | None = None
-    fc_dataset: str | None = pydantic.Field(None, pattern=r"^[\w-][\w.-]*/[\w-][\w.-]*$")
+    fc_dataset: str | None = pydantic.Field(None, pattern=_DATASET)
+    fc_s3_path_style: bool | None = None
     hf_endpoint: str | None = pydantic.Field(None, pattern=_URL)
     hf_token: pydantic.SecretStr | None = None
     hf_token_path: Path | None = None
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: pydantic.SecretStr | None = None
+    aws_session_token: pydantic.SecretStr | None = None
+    aws_region: str | None = None
+    aws_endpoint_url: str | None = pydantic.Field(None, pattern=_URL)
+    pghost: str | None = None
+    pgport: str | None = None
+    pguser: str | None = None
+    pgpassword: pydantic.SecretStr | None = None
+    pgdatabase: str | None = None
     fc_licenses: str = ""
 
     @pydantic.field_validator("fc_home", "fc_dagster_home", "fc_offline_source")
@@ -350,10 +365,19 @@ def load() -> Settings:
         raise UsageError(f"tokens.env cannot be read: {error}") from None
 
 
+#: What libraries look for in the environment only, wherever it was set.
+_ELSEWHERE = tuple(name for name in Settings.model_fields if name.startswith(("aws_", "pg")))
+
+
 @functools.cache
 def current() -> Settings:
     """The settings, read once per process: assets and sensors of a run agree on them."""
-    return _chosen.get("settings") or load()
+    settings = _chosen.get("settings") or load()
+    for name in _ELSEWHERE:
+        if (value := getattr(settings, name)) is not None:
+            told = value.get_secret_value() if isinstance(value, pydantic.SecretStr) else value
+            os.environ.setdefault(name.upper(), told)
+    return settings
 
 
 _chosen: dict[str, Settings] = {}

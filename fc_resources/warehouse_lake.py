@@ -3,7 +3,7 @@
 Its catalog is a schema in PostgreSQL, found by libpq's own rules: what a connection string leaves
 out is in `PGHOST` and the like, passwords are in `PGPASSWORD` or the file of `PGPASSFILE` only,
 for what is in a connection string is in SQL, and then in errors and logs. Credentials of a bucket
-are in `AWS_*` for the same reason, as other clients of S3 read them (`AWS_ENDPOINT_URL` too).
+are in `AWS_*` for the same reason; see `s3`.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from typing import Any
 
 import duckdb
 
+from fc_resources import s3
 from fc_resources.errors import TransientError, UnavailableError, UsageError, one_line
 from fc_resources.settings import Settings
 from fc_resources.warehouse_store import AgainError, Writing, identifier, literal, session
@@ -56,9 +57,16 @@ _LEAST_ORPHAN_DAYS = 1
 class LakeStore:
     """A catalog and a data path. Cheap to construct; nothing is opened yet."""
 
-    def __init__(self, place: str, data: str, staging: Path, timeout_s: float) -> None:
+    def __init__(
+        self,
+        place: str,
+        data: str,
+        staging: Path,
+        timeout_s: float,
+        path_style: bool | None = None,
+    ) -> None:
         self.staging, self.timeout_s = staging, timeout_s
-        self._data = data
+        self._data, self._path_style = data, path_style
         try:
             # postgres:host=... as DuckLake has it, or a URL, which needs no name for its kind.
             told = psycopg.conninfo.conninfo_to_dict(
@@ -81,7 +89,8 @@ class LakeStore:
             raise UsageError("FC_WAREHOUSE_DATA is not set; name a folder or s3://bucket/prefix")
         if "://" not in data:
             data = str(Path(data).expanduser().absolute())
-        return cls(place, data, settings.fc_home / "staging", settings.fc_lock_timeout_s)
+        staging, path_style = settings.fc_home / "staging", settings.fc_s3_path_style
+        return cls(place, data, staging, settings.fc_lock_timeout_s, path_style)
 
     def __str__(self) -> str:
         return f"the catalog of {self._data}"
@@ -165,7 +174,10 @@ class LakeStore:
         place = literal(f"ducklake:postgres:{self._conninfo}")
         at = "" if snapshot is None else f", SNAPSHOT_VERSION {snapshot}"
         options = f"DATA_PATH {literal(self._data)}, {_OPTIONS}{at}"
-        with contextlib.closing(_engine(os.getpid(), self.staging).cursor()) as con:
+        if self._data.startswith("s3://"):
+            s3.tell_environment()
+        engine = _engine(os.getpid(), self.staging, self._path_style)
+        with contextlib.closing(engine.cursor()) as con:
             try:
                 try:
                     con.execute(f"ATTACH {place} AS {lake} ({options})")
@@ -238,7 +250,7 @@ def _one(con: Any, query: str, values: Sequence[object] = ()) -> Any:
 
 
 @functools.cache
-def _engine(pid: int, staging: Path) -> duckdb.DuckDBPyConnection:
+def _engine(pid: int, staging: Path, path_style: bool | None) -> duckdb.DuckDBPyConnection:
     """DuckDB with what a lake needs, once a process: to check the extensions takes 0.4 s."""
     staging.mkdir(parents=True, exist_ok=True)
     con = duckdb.connect(
@@ -256,11 +268,15 @@ def _engine(pid: int, staging: Path) -> duckdb.DuckDBPyConnection:
     place = urllib.parse.urlsplit(
         os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     )
-    if place.hostname:  # rarely one with a host name for each bucket
+    if place.hostname:
         port = f":{place.port}" if place.port else ""
         con.execute(f"SET GLOBAL s3_endpoint = {literal(place.hostname + port)}")
-        con.execute("SET GLOBAL s3_url_style = 'path'")
         con.execute(f"SET GLOBAL s3_use_ssl = {place.scheme == 'https'}")
+    # Files of a month in parts of 5 MiB: for the largest that S3 can have they would be of 80.
+    con.execute("SET GLOBAL s3_uploader_max_filesize = '50GB'")
+    # A service of one's own rarely has a host name for each bucket.
+    if place.hostname if path_style is None else path_style:
+        con.execute("SET GLOBAL s3_url_style = 'path'")
     return con
 
 

@@ -26,8 +26,8 @@ _OURS = ("FC_", "DAGSTER_", "DSPY_", "GH_TOKENS", "PORTKEY_API_KEY")
 #: Of coding agents and their providers.
 _OURS += ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN")
 _OURS += ("ANTHROPIC_BASE_URL", "OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
-#: Of libpq: PGPASSFILE and the like.
-_OURS += ("PG",)
+#: Of libpq and of clients of S3: PGPASSFILE, AWS_PROFILE and the like.
+_OURS += ("PG", "AWS_")
 _OURS += ("HF_TOKEN", "HF_ENDPOINT", "DOCKERHUB_")
 _REQUIRED = os.environ.get("FC_TEST_REQUIRE", "").split(",")
 

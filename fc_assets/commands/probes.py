@@ -10,6 +10,7 @@ from pathlib import Path
 from fc_assets.options import Options
 from fc_resources import preflight
 from fc_resources.coding_agents import choice
+from fc_resources.dataset_bucket import DatasetBucket
 from fc_resources.errors import PermanentError, UsageError
 from fc_resources.ledger import Ledger
 from fc_resources.llm import backend
@@ -189,6 +190,9 @@ def _registry(settings: Settings) -> str:
 def _hub(settings: Settings) -> Callable[[], str]:
     if settings.fc_dataset is None:
         return _off(f"no FC_DATASET; records go to {settings.published}")
+    if settings.fc_dataset.startswith("s3://"):
+        bucket = DatasetBucket(settings.fc_dataset, settings.fc_s3_path_style)
+        return lambda: f"{bucket.name} answers: {len(bucket.refs().tags)} versions"
     import huggingface_hub  # noqa: F401 -- as for the model
 
     def ask() -> str:

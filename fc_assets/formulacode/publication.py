@@ -24,6 +24,7 @@ from fc_assets.formulacode import card, files, records
 from fc_assets.formulacode.files import Manifest, Month, Withdrawal
 from fc_assets.formulacode.records import Rules
 from fc_resources.dataset import Dataset, NoVersionError, Refs, StaleError, full
+from fc_resources.dataset_bucket import DatasetBucket
 from fc_resources.dataset_folder import DatasetFolder
 from fc_resources.errors import InterruptedRunError, PermanentError, TransientError, UsageError
 from fc_resources.huggingface import Hub
@@ -95,9 +96,11 @@ class Update:
 
 
 def target(settings: Settings) -> Dataset:
-    """Where these settings publish: the Hub, or a folder of the home."""
+    """Where these settings publish: the Hub, a bucket, or a folder of the home."""
     if settings.fc_dataset is None:
         return DatasetFolder(settings.published)
+    if settings.fc_dataset.startswith("s3://"):
+        return DatasetBucket(settings.fc_dataset, settings.fc_s3_path_style)
     cache = settings.fc_home / "hub"
     return Hub(settings.fc_dataset, cache, settings.hub_token, settings.hf_endpoint)
 

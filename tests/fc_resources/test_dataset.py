@@ -1,4 +1,4 @@
-"""What holds for both targets of publishing; what only the Hub does is in `test_huggingface`."""
+"""What holds for all targets of publishing; what only the Hub does is in `test_huggingface`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,18 +7,24 @@ import huggingface_hub.constants
 import pytest
 
 from fc_resources.dataset import Dataset, NoVersionError, Refs, StaleError
+from fc_resources.dataset_bucket import DatasetBucket
 from fc_resources.dataset_folder import DatasetFolder
 from fc_resources.errors import PermanentError
 from fc_resources.huggingface import Hub
+from tests import buckets
 from tests.fakes.hub import TOKEN, FakeHub
 
 
-@pytest.fixture(params=["folder", "hub"])
+@pytest.fixture(params=["folder", "bucket", "hub"])
 def dataset(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Dataset]:
     if request.param == "folder":
         yield DatasetFolder(tmp_path / "published")
+        return
+    if request.param == "bucket":
+        with buckets.served(monkeypatch, "data"):
+            yield DatasetBucket("s3://data/formula/code")
         return
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     with FakeHub() as hub:

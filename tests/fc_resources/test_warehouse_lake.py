@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import dagster as dg
 import duckdb
 import psycopg
@@ -28,7 +29,7 @@ from fc_resources.warehouse import PARTITION, Rows, Warehouse
 from fc_resources.warehouse_io import WarehouseIOManager
 from fc_resources.warehouse_lake import LakeStore
 from fc_resources.warehouse_store import AgainError, Writing
-from tests import postgres
+from tests import buckets, postgres
 from tests.fc_resources import warehouse_contract as contract
 from tests.fc_resources.warehouse_contract import FEB, JAN, MONTHS, SCHEMA, batch, contents, rows
 from tests.postgres import RealPostgres
@@ -357,3 +358,40 @@ def test_only_one_machine_maintains(store: Lake, warehouse: Warehouse) -> None:
 
 def _files(store: Lake) -> list[Path]:
     return sorted(store.data.glob("fc/t/**/*.parquet"))
+
+
+# A bucket.
+
+
+def test_files_may_be_in_a_bucket(store: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    with buckets.served(monkeypatch, "lake"):
+        staging = store.folder / "staging"
+        warehouse = Warehouse(LakeStore(store.place, "s3://lake/formulacode", staging, 60))
+        with warehouse.transaction() as con:
+            con.execute("CALL enable_logging(level = 'trace')")
+        for values in ([1, 2], [3]):
+            warehouse.replace("t", rows(JAN, values))
+        warehouse.replace("t", rows(FEB, [4]))
+        assert contents(warehouse, JAN) == [3]
+        assert contents(warehouse, FEB) == [4]
+        written = boto3.client("s3").list_objects_v2(Bucket="lake")["Contents"]
+        names = [entry.get("Key", "") for entry in written]
+        assert all(re.fullmatch(r"formulacode/.*\.parquet", name) for name in names)
+        warehouse.store.maintain(0)  # tells what is old, which the next one removes
+        assert warehouse.store.maintain(0)["files"] >= 1
+        assert contents(warehouse, JAN) == [3]
+        with warehouse.transaction() as con:
+            log = str(con.execute("FROM duckdb_logs").fetchall())
+            con.execute("CALL disable_logging()")
+        assert "s3://lake" in log
+        assert buckets.SECRET not in log
+
+
+def test_a_bucket_that_is_away_is_an_outage(store: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    with buckets.served(monkeypatch, "lake"):
+        warehouse = Warehouse(LakeStore(store.place, "s3://lake/x", store.folder / "staging", 1))
+        warehouse.replace("t", rows(JAN, [1]))
+    with pytest.raises(TransientError) as caught:
+        warehouse.replace("t", rows(JAN, [2]))
+    assert buckets.SECRET not in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -21,9 +21,11 @@ import pytest
 from fc_assets.formulacode import files, publication, records
 from fc_resources import settings
 from fc_resources.dataset import Dataset, Refs
+from fc_resources.dataset_bucket import DatasetBucket
 from fc_resources.dataset_folder import DatasetFolder
 from fc_resources.errors import PermanentError, StopError, TransientError, UsageError
 from fc_resources.huggingface import Hub
+from tests import buckets
 from tests.fakes.hub import TOKEN, FakeHub, File
 from tests.fc_assets.formulacode import material
 
@@ -38,11 +40,18 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
         yield fake
 
 
-@pytest.fixture(params=["folder", "hub"])
-def dataset(request: pytest.FixtureRequest, tmp_path: Path, fake: FakeHub) -> Dataset:
+@pytest.fixture(params=["folder", "bucket", "hub"])
+def dataset(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Dataset]:
     if request.param == "folder":
-        return DatasetFolder(tmp_path / "published")
-    return Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
+        yield DatasetFolder(tmp_path / "published")
+    elif request.param == "bucket":
+        with buckets.served(monkeypatch, "data"):
+            yield DatasetBucket("s3://data/formulacode")
+    else:
+        fake = request.getfixturevalue("fake")
+        yield Hub("o/data", tmp_path / "cache", TOKEN, fake.url)
 
 
 def _numbers(dataset: Dataset, label: str = "2026-01", rev: str | None = None) -> list[int]:
