@@ -7,7 +7,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -181,9 +181,12 @@ def test_a_killed_run_goes_on_in_another_container(service: Service) -> None:
     assert "containers" in done
     assert "packages" not in done, "what was finished is not repeated"
 
-    def left() -> list[object]:
-        mine = {"label": "formulacode=run", "ancestor": service.name}
-        return service.docker.containers.list(all=True, filters=mine, ignore_removed=True)
+    def left() -> Sequence[object]:
+        return service.docker.containers.list(
+            all=True,
+            filters={"label": "formulacode=run", "ancestor": service.name},
+            ignore_removed=True,
+        )
 
     # A run has ended before its container has.
     _until(lambda: not left(), 60, left)
