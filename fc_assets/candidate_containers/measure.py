@@ -6,7 +6,7 @@ mean is for `speedups`.
 """
 
 import dataclasses
-import hashlib
+import math
 import re
 import threading
 import time
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from fc_assets import causes
 from fc_assets.candidate_containers import checks, speedups, stock
-from fc_assets.candidate_containers.speedups import UnknownError, Verdict
+from fc_assets.candidate_containers.speedups import Speedup, UnknownError, Verdict
 from fc_assets.candidate_containers.stock import Candidate, Context, variables
 from fc_assets.packages import asv_config
 from fc_resources.docker import ROOT, Docker, Session
@@ -147,18 +147,17 @@ def _rounds(
 ) -> tuple[_Times, _Times]:
     """Times of every round, in the order base, patched, patched, base, and so on.
 
-    The first round of each is thrown away: it compiles Python files, and tells how long one takes.
+    The first round of each is no sample: it compiles Python files, and tells how long one takes and
+    what it is worth to look at if there is no time for all.
     """
     benchmarks = list(dict.fromkeys(name.partition("[")[0] for name in names))
     started = time.monotonic()
-    found = [set(state.round(benchmarks)) for state in states]
+    first = [state.round(benchmarks) for state in states]
     spent = time.monotonic() - started
-    alive = {name.partition("[")[0] for name in found[0] & found[1]}
-    benchmarks = [name for name in benchmarks if name in alive]
+    found = speedups.compare(first[:1], first[1:])
     left = (deadline - time.monotonic()) * _SHARE_OF_TIME
-    needed = spent * speedups.rounds_for(len(benchmarks))
-    if needed > left:
-        benchmarks = _fewer(benchmarks, left / needed)
+    needed = spent * speedups.rounds_for(len(found))
+    benchmarks = _most_changed(found, left / needed if needed > left else 1)
     if not benchmarks:
         raise UnknownError("no benchmark gives times in both states within FC_MEASURE_TIMEOUT_S")
     times: tuple[_Times, _Times] = ([], [])
@@ -168,7 +167,11 @@ def _rounds(
     return times
 
 
-def _fewer(benchmarks: Sequence[str], share: float) -> list[str]:
-    """A share of the benchmarks: those with the smallest hashes, so always the same ones first."""
-    by_hash = sorted(benchmarks, key=lambda name: hashlib.sha256(name.encode()).digest())
-    return sorted(by_hash[: int(len(by_hash) * max(share, 0))])
+def _most_changed(found: Sequence[Speedup], share: float) -> list[str]:
+    """A share of the benchmarks: those that seem to have changed most, for better or worse.
+
+    Later rounds tell whether they did. Any others would leave out what a patch is about where a
+    suite takes hours.
+    """
+    ordered = sorted(found, key=lambda one: (-abs(math.log(one.ratio)), one.benchmark))
+    return sorted(one.benchmark for one in ordered[: int(len(ordered) * max(share, 0))])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fc_assets import sample
-from fc_assets.candidate_containers import measure
+from fc_assets.candidate_containers import measure, speedups
 from fc_assets.candidate_containers.contexts import Contexts
 from fc_assets.candidate_containers.measure import patch_of
 from fc_assets.candidate_containers.speedups import UnknownError
@@ -207,9 +207,11 @@ def test_benchmarks_are_left_out_of_the_patch(tmp_path: Path) -> None:
         patch_of(candidate, mirrors.mirror("o", "tiny", [candidate.sha]))
 
 
-def test_fewer_benchmarks_are_always_the_same_ones() -> None:
-    names = [f"bench.time_{n}" for n in range(40)]
-    some, more = measure._fewer(names, 0.25), measure._fewer(names, 0.5)
-    assert (len(some), len(more)) == (10, 20)
-    assert set(some) < set(more)
-    assert measure._fewer(names, -1) == []
+def test_without_time_for_all_those_that_seem_to_have_changed_are_measured() -> None:
+    base = {f"bench.time_{n}": 1.0 for n in range(40)} | {"bench.time_p[0]": 1.0}
+    patched = base | {"bench.time_7": 0.5, "bench.time_3": 2.1, "bench.time_p[0]": 0.9}
+    found = speedups.compare([base], [patched])
+    assert measure._most_changed(found, 2 / 41) == ["bench.time_3", "bench.time_7"]
+    assert "bench.time_p" in measure._most_changed(found, 3 / 41)
+    assert len(measure._most_changed(found, 1)) == 41
+    assert measure._most_changed(found, -1) == []
