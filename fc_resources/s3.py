@@ -4,6 +4,7 @@
 machine's role.
 """
 
+import functools
 import os
 from typing import Any
 
@@ -35,19 +36,26 @@ def client(path_style: bool | None) -> Any:
     return boto3.Session().client("s3", config=config)
 
 
-def tell_environment() -> None:
-    """Put the credentials that boto3 finds where DuckDB looks for them, which is there only."""
-    if "AWS_ACCESS_KEY_ID" in os.environ:
-        return
-    session = _boto3().Session()
+def duckdb_settings() -> dict[str, str]:
+    """What DuckDB calls the credentials that boto3 finds at this moment; nothing if it finds none.
+
+    Those of a role or a login last for an hour or so, and are renewed where boto3 found them.
+    """
+    variables = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    session = _session(frozenset(variables.items()))
     found = session.get_credentials()
     if found is None:
-        return
+        return {}
     known = found.get_frozen_credentials()
-    told = {
-        "AWS_ACCESS_KEY_ID": known.access_key,
-        "AWS_SECRET_ACCESS_KEY": known.secret_key,
-        "AWS_SESSION_TOKEN": known.token,
-        "AWS_REGION": session.region_name,
+    return {
+        "s3_access_key_id": known.access_key,
+        "s3_secret_access_key": known.secret_key,
+        "s3_session_token": known.token or "",
+        **({"s3_region": session.region_name} if session.region_name else {}),
     }
-    os.environ.update({name: value for name, value in told.items() if value})
+
+
+@functools.lru_cache(maxsize=1)
+def _session(variables: frozenset[tuple[str, str]]) -> Any:
+    """It looks for credentials once, and renews what it found."""
+    return _boto3().Session()

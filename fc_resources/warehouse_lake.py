@@ -3,7 +3,7 @@
 Its catalog is a schema in PostgreSQL, found by libpq's own rules: what a connection string leaves
 out is in `PGHOST` and the like, passwords are in `PGPASSWORD` or the file of `PGPASSFILE` only,
 for what is in a connection string is in SQL, and then in errors and logs. Credentials of a bucket
-are in `AWS_*` for the same reason; see `s3`.
+are parameters of SQL for the same reason; where they come from is in `s3`.
 """
 
 import contextlib
@@ -174,10 +174,11 @@ class LakeStore:
         place = literal(f"ducklake:postgres:{self._conninfo}")
         at = "" if snapshot is None else f", SNAPSHOT_VERSION {snapshot}"
         options = f"DATA_PATH {literal(self._data)}, {_OPTIONS}{at}"
-        if self._data.startswith("s3://"):
-            s3.tell_environment()
         engine = _engine(os.getpid(), self.staging, self._path_style)
         with contextlib.closing(engine.cursor()) as con:
+            if self._data.startswith("s3://"):
+                for name, value in s3.duckdb_settings().items():
+                    con.execute(f"SET GLOBAL {name} = $1", [value])
             try:
                 try:
                     con.execute(f"ATTACH {place} AS {lake} ({options})")

@@ -11,6 +11,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -385,6 +386,43 @@ def test_files_may_be_in_a_bucket(store: Lake, monkeypatch: pytest.MonkeyPatch) 
             con.execute("CALL disable_logging()")
         assert "s3://lake" in log
         assert buckets.SECRET not in log
+
+
+def test_credentials_of_a_bucket_are_renewed(
+    store: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a role's are: a program tells them, each time others, which end in two minutes."""
+    program, count = tmp_path / "credentials.py", tmp_path / "count"
+    program.write_text(
+        "import datetime, json, pathlib\n"
+        f"count = pathlib.Path({str(count)!r})\n"
+        "number = int(count.read_text()) + 1 if count.exists() else 1\n"
+        "count.write_text(str(number))\n"
+        "end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=2)\n"
+        "told = {'AccessKeyId': f'AKIA{number}', 'SecretAccessKey': f'secret-{number}',\n"
+        "        'SessionToken': f'token-{number}', 'Expiration': end.isoformat()}\n"
+        "print(json.dumps({'Version': 1, **told}))\n"
+    )
+    config = tmp_path / "config"
+    config.write_text(f"[default]\ncredential_process = {sys.executable} {program}\n")
+    look = (
+        "SELECT value FROM duckdb_settings() WHERE name LIKE 's3_%key%id' OR name LIKE 's3_%token'"
+    )
+    seen = []
+    with buckets.served(monkeypatch, "lake"):
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+        staging = store.folder / "staging"
+        warehouse = Warehouse(LakeStore(store.place, "s3://lake/renewed", staging, 60))
+        for values in ([1], [2]):
+            warehouse.replace("t", rows(JAN, values))
+            with warehouse.transaction() as con:
+                seen.append({value for (value,) in con.execute(look).fetchall() if value})
+        assert contents(warehouse, JAN) == [2]
+    numbers = [int(min(values).removeprefix("AKIA")) for values in seen]
+    assert seen == [{f"AKIA{n}", f"token-{n}"} for n in numbers]
+    assert numbers[0] < numbers[1]
 
 
 def test_a_bucket_that_is_away_is_an_outage(store: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
