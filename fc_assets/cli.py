@@ -18,6 +18,7 @@ import rich.table
 
 from fc_assets import interrupts
 from fc_assets.commands import check, choice, explain, failures, home, publishing, status, usage
+from fc_assets.commands import ledger as ledger_commands
 from fc_assets.commands import warehouse as warehouse_commands
 from fc_resources import settings as settings_module
 from fc_resources.errors import FcError, InterruptedRunError, TransientError, UsageError, one_line
@@ -314,6 +315,7 @@ cli.add_command(usage.usage)
 cli.add_command(check.check)
 cli.add_command(explain.explain)
 cli.add_command(warehouse_commands.warehouse)
+cli.add_command(ledger_commands.ledger)
 
 
 for _command in (publishing.publish, publishing.unpublish, publishing.get, publishing.diff):

@@ -31,6 +31,9 @@ _ALERT = {
 }
 _CLOCK = sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(:key)")
+_NUMBERS = "CAST(pg_get_serial_sequence(:table, :column) AS regclass)"
+_LAST = sa.text(f"SELECT pg_sequence_last_value({_NUMBERS})")
+_SET_LAST = sa.text(f"SELECT setval({_NUMBERS}, :last)")
 #: No right to make a table, or no schema where one could be made.
 _MAY_NOT = "42501", "3F000"
 #: Serialization failures and deadlocks: all that a transaction did was undone.
@@ -92,6 +95,16 @@ class Postgres:
     def ahead_s(self, con: sa.Connection) -> float:
         """By how much that is ahead of this machine's."""
         return self.now(con) - time.time()
+
+    def last_number(self, con: sa.Connection, column: sa.Column[int]) -> int:
+        """The largest number that a row ever got."""
+        return con.scalar(_LAST, {"table": column.table.name, "column": column.name}) or 0
+
+    def go_on_after(self, con: sa.Connection, column: sa.Column[int], number: int) -> None:
+        """Give the next row a larger number."""
+        of = {"table": column.table.name, "column": column.name}
+        if (last := max(number, self.last_number(con, column))) > 0:
+            con.execute(_SET_LAST, {**of, "last": last})
 
     def is_away(self, error: exc.DBAPIError) -> bool:
         """Whether the connection broke or none could be made, or it is as if that were so."""

@@ -14,6 +14,9 @@ from fc_resources.errors import FcError, TransientError, UsageError
 
 #: Execution option of transactions that only read.
 _READS = "fc_reads"
+_LAST = sa.text("SELECT seq FROM sqlite_sequence WHERE name = :table")
+_FORGET_LAST = sa.text("DELETE FROM sqlite_sequence WHERE name = :table")
+_SET_LAST = sa.text("INSERT INTO sqlite_sequence VALUES (:table, :last)")
 
 
 class Sqlite:
@@ -43,6 +46,18 @@ class Sqlite:
 
     def ahead_s(self, con: sa.Connection) -> float:
         return 0.0
+
+    def last_number(self, con: sa.Connection, column: sa.Column[int]) -> int:
+        """The largest number that a row ever got; of rows that are not deleted, that there is."""
+        given = con.scalar(_LAST, {"table": column.table.name}) or 0
+        return max(given, con.scalar(sa.select(sa.func.max(column))) or 0)
+
+    def go_on_after(self, con: sa.Connection, column: sa.Column[int], number: int) -> None:
+        """Give the next row a larger number."""
+        if column.table.dialect_options["sqlite"]["autoincrement"]:
+            last = max(number, self.last_number(con, column))
+            con.execute(_FORGET_LAST, {"table": column.table.name})
+            con.execute(_SET_LAST, {"table": column.table.name, "last": last})
 
     def is_away(self, error: exc.DBAPIError) -> bool:
         return False

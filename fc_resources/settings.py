@@ -210,12 +210,7 @@ class Settings(pydantic_settings.BaseSettings):
     @pydantic.field_validator("fc_ledger")
     @classmethod
     def _a_database(cls, url: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
-        try:
-            found = urllib.parse.urlsplit(url.get_secret_value()) if url else None
-            is_one = found is None or (found.scheme == "postgresql" and found.port != 0)
-        except ValueError:  # it would tell a part of the password
-            is_one = False
-        if not is_one:
+        if url and not _is_database(url.get_secret_value()):
             raise ValueError("is no URL such as postgresql://user@host/database")
         return url
 
@@ -294,7 +289,7 @@ class Settings(pydantic_settings.BaseSettings):
         """SQLAlchemy URL of the ledger; it may hold a password."""
         if self.fc_ledger is not None:
             return self.fc_ledger.get_secret_value()
-        return f"sqlite:///{urllib.parse.quote(str(self.fc_home / 'ledger.sqlite'))}"
+        return ledger_at(str(self.fc_home / "ledger.sqlite"))
 
     @property
     def has_ledger(self) -> bool:
@@ -351,6 +346,26 @@ class Settings(pydantic_settings.BaseSettings):
 
 def _words(secret: pydantic.SecretStr | None) -> list[str]:
     return re.findall(r"[^\s,;]+", secret.get_secret_value()) if secret else []
+
+
+def _is_database(url: str) -> bool:
+    try:
+        found = urllib.parse.urlsplit(url)
+        return found.scheme == "postgresql" and found.port != 0
+    except ValueError:  # it would tell a part of the password
+        return False
+
+
+def ledger_at(place: str) -> str:
+    """SQLAlchemy URL of a ledger at what `FC_LEDGER` can be, or the path of a .sqlite file."""
+    if _is_database(place):
+        return place
+    if "://" in place or not place.endswith(".sqlite"):
+        # Not told, as it may have a password.
+        raise UsageError(
+            "a ledger is at postgresql://user@host/database, or a file whose name ends with .sqlite"
+        )
+    return f"sqlite:///{urllib.parse.quote(str(Path(place).absolute()))}"
 
 
 def load() -> Settings:

@@ -18,6 +18,7 @@ from tests import samples
 from tests.fakes import models, models_faults
 from tests.fakes.models import Models
 from tests.fakes.models_wire import Request
+from tests.postgres import RealPostgres
 
 _KEY = "sk-secret-1234567890"
 _RANGE = ("--start-date", "2026-01-01", "--end-date", "2026-02-01")
@@ -245,3 +246,27 @@ def test_evaluation_of_a_model(bench: Bench, tmp_path: Path) -> None:
         assert text in shown
     wrong = samples.fc_data(bench.home, "evaluate", "classify", "--labels", tmp_path / "no.csv")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.postgres
+def test_who_moves_to_a_cluster_and_back_pays_for_nothing_twice(
+    bench: Bench, real_postgres: RealPostgres, tmp_path: Path
+) -> None:
+    done = bench.run(*_RANGE, "--stage", 1, "--stage", 2, "--stage", 3)
+    assert done.returncode == 0, done.stderr
+    asked, known = len(bench.fake.requests), bench.ledger.progress()
+    place, here = real_postgres.ledger(), str(bench.ledger.url).removeprefix("sqlite:///")
+    for number, to in enumerate((place, str(tmp_path / "back" / "ledger.sqlite"))):
+        home = tmp_path / ("cluster", "back")[number]
+        files = [str(folder / "warehouse.duckdb") for folder in (bench.home, home)]
+        for command in (("warehouse", "copy", *files), ("ledger", "copy", here, to)):
+            done = samples.fc_data(bench.home, *command)
+            assert done.returncode == 0, done.stderr
+        there = {"FC_HOME": str(home), **({"FC_LEDGER": to} if to == place else {})}
+        done = bench.run(*_RANGE, "--stage", 1, "--stage", 2, "--stage", 3, "--resume", **there)
+        assert done.returncode == 0, done.stderr
+        assert not (home / "dagster").exists()  # as nothing was run
+        here = to
+    assert (len(bench.fake.requests), Ledger(place).progress()) == (asked, known)
+    done = bench.run(*_JUDGE, "--force", FC_HOME=str(tmp_path / "back"))
+    assert (done.returncode, len(bench.fake.requests) > asked) == (0, True)
