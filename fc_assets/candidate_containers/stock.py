@@ -114,9 +114,10 @@ def context(owner: str, repo: str, supplied: Path) -> Context:
 
 
 def version(supplied: Path) -> str:
-    """Changes with any stock or supplied script."""
+    """Changes with any stock or supplied script, wherever the home is."""
     texts = [*stock().values(), text("measure.sh")]
-    texts += [f"{f} {f.read_text('utf-8')}" for f in sorted(supplied.glob("*/*/*.sh"))]
+    for file in sorted(supplied.glob("*/*/*.sh")):
+        texts.append(f"{file.relative_to(supplied)} {file.read_text('utf-8')}")
     return tag(texts)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,16 @@ def test_a_month_made_with_github_is_not_made_again_without(stage: int) -> None:
     plan.check_origins(stage, datetime.date(2026, 2, 1), states, given)
     nothing = dataclasses.replace(states[name, JANUARY], version=None)
     plan.check_origins(stage, JANUARY, {(name, JANUARY): nothing}, given)
+
+
+def test_scripts_of_ones_own_are_a_parameter_and_where_the_home_is_is_none(tmp_path: Path) -> None:
+    def scripts(home: str, text: str) -> str:
+        folder = tmp_path / home / "scripts" / "o" / "r"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "docker_build_pkg.sh").write_text(text)
+        settings = Settings(fc_home=tmp_path / home)
+        return plan.parameters(6, Options(agent="none"), settings)["scripts"]
+
+    before = scripts("a", "make")
+    assert scripts("b", "make") == before
+    assert scripts("b", "make all") != before
