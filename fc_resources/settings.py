@@ -351,7 +351,9 @@ def _words(secret: pydantic.SecretStr | None) -> list[str]:
 def _is_database(url: str) -> bool:
     try:
         found = urllib.parse.urlsplit(url)
-        return found.scheme == "postgresql" and found.port != 0
+        # What is behind the first of two SQLAlchemy takes for a host, which is told and asked for.
+        is_one = found.scheme == "postgresql" and found.netloc.count("@") <= 1
+        return is_one and found.port != 0
     except ValueError:  # it would tell a part of the password
         return False
 

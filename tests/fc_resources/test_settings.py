@@ -111,6 +111,25 @@ def test_the_ledger_is_in_any_home(
     assert (tmp_path / name / "ledger.sqlite").is_file()
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://user:a-secret@host/database",
+        "postgresql://user:a-secret@host:99999/database",
+        "postgresql://user:with/a-secret@host/database",
+        # All after the first @ would be the name of a host, which is told and asked for.
+        "postgresql://user:with@a-secret@host/database",
+    ],
+)
+def test_a_wrong_url_of_a_ledger_is_told_without_its_password(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FC_LEDGER", url)
+    with pytest.raises(UsageError, match="^FC_LEDGER: is no URL such as") as caught:
+        settings.load()
+    assert "secret" not in str(caught.value)
+
+
 def test_tokens_are_split_counted_once_and_never_shown() -> None:
     found = settings.Settings.model_validate({"gh_tokens": " ghp_a, ghp_b;ghp_a\n"})
     assert found.github_tokens == ["ghp_a", "ghp_b"]

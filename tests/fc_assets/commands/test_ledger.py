@@ -61,6 +61,7 @@ def test_a_source_that_is_not_there_is_not_made(
         "mysql://user:a-secret@host/database",
         "postgresql://user:a-secret@host:99999/database",
         "postgresql://user:a-secret@[/ledger.sqlite",
+        "postgresql://user:with@a-secret@host/database",
     ],
 )
 def test_what_is_no_place_of_a_ledger_is_not_told(
