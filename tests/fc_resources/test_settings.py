@@ -125,7 +125,7 @@ def test_a_wrong_url_of_a_ledger_is_told_without_its_password(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FC_LEDGER", url)
-    with pytest.raises(UsageError, match="^FC_LEDGER: is no URL such as") as caught:
+    with pytest.raises(UsageError, match=r"^FC_LEDGER: is no URL such as") as caught:
         settings.load()
     assert "secret" not in str(caught.value)
 
