@@ -31,7 +31,8 @@ CARRIERS = (
     *("fc_assets.fingerprint", "fc_assets.interrupts", "fc_assets.lock_files"),
     *("fc_assets.materialize", "fc_assets.plan", "fc_assets.provenance", "fc_assets.syntax"),
     *("fc_assets.why", "fc_assets.work", "fc_resources.errors", "fc_resources.ledger"),
-    *("fc_resources.living", "fc_resources.locks", "fc_resources.warehouse"),
+    *("fc_resources.living", "fc_resources.locks", "fc_resources.meanwhile"),
+    "fc_resources.warehouse",
 )
 #: Where choices are kept: compared by their values as parameters, but followed.
 CHOICES = frozenset({"fc_assets.options", "fc_resources.settings"})

@@ -7,7 +7,6 @@ import contextlib
 import datetime
 import itertools
 import logging
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from fc_assets.options import Options
 from fc_assets.report import Report
 from fc_assets.tables import CANDIDATE_CONTAINERS, PR_CLASSIFICATIONS, STAGES, TABLES
 from fc_assets.why import Situation
+from fc_resources import meanwhile
 from fc_resources.ledger import Ledger
 from fc_resources.ledger_waiting import Neighbor
 from fc_resources.llm import Llm
@@ -225,7 +225,6 @@ class Launcher:
         """A bar fed from the ledger's live counters, as any other process would see them."""
         name = STAGES[stage].name
         task = bars.add_task(f"{stage} {name}", total=None)
-        stop = threading.Event()
 
         def update() -> None:
             states = self._ledger.progress()
@@ -233,17 +232,10 @@ class Launcher:
             ended = sum(s.done + s.skipped + s.failed for s in found)
             bars.update(task, total=sum(s.total for s in found), completed=ended)
 
-        def follow() -> None:
-            while not stop.wait(_POLL_S):
-                update()
-
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
         try:
-            yield
+            with meanwhile.every(_POLL_S, update):
+                yield
         finally:
-            stop.set()
-            thread.join()
             update()
 
 

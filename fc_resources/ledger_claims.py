@@ -7,13 +7,13 @@ that it is gone, and its items are everybody's again. What an item is, is `fc_as
 
 import contextlib
 import datetime
-import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from fc_resources import ledger_tables as tables
+from fc_resources import meanwhile
 from fc_resources.errors import FcError
 from fc_resources.ledger_store import Store, repeatable
 from fc_resources.living import Worker, is_dead
@@ -28,21 +28,16 @@ class Claims(Store):
     @contextlib.contextmanager
     def at_work(self, worker: Worker) -> Iterator[None]:
         """Be known to be alive for as long as it lasts; the worker's claims end with it."""
-        ended = threading.Event()
 
         def renew() -> None:
-            while not ended.wait(_LEASE_S / 4):
-                with contextlib.suppress(FcError):  # the next time will do, or the lease ends
-                    self._renew(worker)
+            with contextlib.suppress(FcError):  # the next time will do, or the lease ends
+                self._renew(worker)
 
         self._renew(worker)
-        renewing = threading.Thread(target=renew, daemon=True)
-        renewing.start()
         try:
-            yield
+            with meanwhile.every(_LEASE_S / 4, renew):
+                yield
         finally:
-            ended.set()
-            renewing.join()
             with contextlib.suppress(FcError):  # that is what leases are for
                 self._leave(worker)
 

@@ -12,12 +12,11 @@ import fcntl
 import os
 import platform
 import tempfile
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from fc_resources import locks
+from fc_resources import locks, meanwhile
 
 #: How often a run touches its file, and when one that did not is gone.
 _TOUCH_S, _SILENCE_S = 60.0, 900.0
@@ -56,12 +55,10 @@ def registered(home: Path, table: str, run_id: str, timeout_s: float) -> Iterato
     """
     folder = _folder(home)
     path = folder / f"{table}.{run_id}@{_BOOT}"
-    ended = threading.Event()
 
     def touch() -> None:
-        while not ended.wait(_TOUCH_S):
-            with contextlib.suppress(OSError):  # it has just ended, or the disk is away
-                os.utime(path)
+        with contextlib.suppress(OSError):  # the disk is away
+            os.utime(path)
 
     with contextlib.ExitStack() as held:
         # Between making a file and locking it, it would look like that of a dead run.
@@ -71,11 +68,10 @@ def registered(home: Path, table: str, run_id: str, timeout_s: float) -> Iterato
                 if not _is_held(other):
                     other.unlink()
             held.enter_context(locks.exclusive(path, timeout_s))
-        threading.Thread(target=touch, daemon=True).start()
         try:
-            yield Worker(table, run_id, f"{identity}/{path.name}", home)
+            with meanwhile.every(_TOUCH_S, touch):
+                yield Worker(table, run_id, f"{identity}/{path.name}", home)
         finally:
-            ended.set()
             path.unlink(missing_ok=True)
 
 
