@@ -76,7 +76,7 @@ def test_scripts_of_ones_own_are_a_parameter_and_where_the_home_is_is_none(tmp_p
         folder = tmp_path / home / "scripts" / "o" / "r"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "docker_build_pkg.sh").write_text(text)
-        settings = Settings(fc_home=tmp_path / home)
+        settings = Settings.model_validate({"fc_home": tmp_path / home})
         return plan.parameters(6, Options(agent="none"), settings)["scripts"]
 
     before = scripts("a", "make")
