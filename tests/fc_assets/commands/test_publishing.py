@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from fc_assets import cli, tables
+from fc_assets import cli
 from fc_assets.formulacode import files, publication, records
 from fc_assets.formulacode.records import Task
 from fc_assets.tables import FORMULACODE, Table
@@ -18,29 +17,10 @@ from fc_resources.warehouse import PARTITION, Rows, Warehouse
 from tests.fc_assets.formulacode import material
 from tests.registries import RealRegistry
 
-_PARTS = {
-    tables.CANDIDATE_PRS: "candidate",
-    tables.PULL_REQUESTS: "pull_request",
-    tables.PR_CLASSIFICATIONS: "classification",
-    tables.CANDIDATE_CONTAINERS: "container",
-    tables.PACKAGES: "environment",
-    tables.REPOSITORIES: "repository",
-}
-
-
-def _zero(kind: pa.DataType) -> Any:
-    """Some value of a type."""
-    if pa.types.is_timestamp(kind):
-        return material.WHEN
-    if pa.types.is_list(kind):
-        return []
-    return "" if pa.types.is_string(kind) else pa.scalar(0, pa.int64()).cast(kind).as_py()
-
 
 def _store(table: Table, rows: list[dict[str, Any]]) -> None:
     loaded = settings.load()
-    required = {c.name: _zero(c.type) for c in table.columns if c.required}
-    whole = [{PARTITION: material.JANUARY, **required, **row} for row in rows]
+    whole = [{PARTITION: material.JANUARY, **material.required(table), **row} for row in rows]
     batch = table.batch(whole)
     Warehouse(loaded.warehouse).replace(
         table.name, Rows(table.schema, [material.JANUARY], lambda: [batch])
@@ -50,7 +30,7 @@ def _store(table: Table, rows: list[dict[str, Any]]) -> None:
 def _home(*tasks: Task) -> None:
     """Store what stages 1 to 6 would have stored of these tasks."""
     settings.load().make_home()
-    for table, part in _PARTS.items():
+    for table, part in material.PARTS.items():
         found: list[Mapping[str, Any] | None] = [getattr(task, part) for task in tasks]
         own = {tuple(row[name] for name in table.key): dict(row) for row in found if row}
         _store(table, list(own.values()))

@@ -3,6 +3,9 @@
 import datetime
 from typing import Any
 
+import pyarrow as pa
+
+from fc_assets import tables
 from fc_assets.formulacode import files, records
 from fc_assets.formulacode.records import Rules, Task
 from fc_resources import settings
@@ -19,6 +22,15 @@ index 1111111..2222222 100644
 -slow = {number}
 +fast = {number}
 """
+#: What a task has of each table.
+PARTS = {
+    tables.CANDIDATE_PRS: "candidate",
+    tables.PULL_REQUESTS: "pull_request",
+    tables.PR_CLASSIFICATIONS: "classification",
+    tables.CANDIDATE_CONTAINERS: "container",
+    tables.PACKAGES: "environment",
+    tables.REPOSITORIES: "repository",
+}
 CHECKS = ("build", "smoke", "profile", "hygiene", "measure")
 MEASURED: dict[str, Any] = {
     "verdict": "faster",
@@ -36,6 +48,11 @@ MEASURED: dict[str, Any] = {
     "best_p": 0.001,
     "machine": "a processor",
 }
+
+
+def required(table: tables.Table) -> dict[str, Any]:
+    """Some value for each column that has to have one."""
+    return {column.name: _zero(column.type) for column in table.columns if column.required}
 
 
 def task(number: int = 3, **changes: dict[str, Any] | None) -> Task:
@@ -113,3 +130,12 @@ def rows(*numbers: int, month: datetime.date = JANUARY, **changes: Any) -> list[
 def table(*numbers: int, **changes: Any) -> Any:
     """Records as they are published."""
     return files.table(rows(*numbers, **changes))
+
+
+def _zero(kind: pa.DataType) -> Any:
+    """Some value of a type."""
+    if pa.types.is_timestamp(kind):
+        return WHEN
+    if pa.types.is_list(kind):
+        return []
+    return "" if pa.types.is_string(kind) else pa.scalar(0, pa.int64()).cast(kind).as_py()

@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import docker
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from fc_assets import work
 from fc_assets.formulacode import records
-from fc_assets.formulacode import tasks as joined
 from fc_assets.formulacode.records import Task
 from fc_assets.tables import FORMULACODE, Table
 from fc_resources.ledger import Ledger
@@ -35,8 +33,6 @@ from tests.registries import PASSWORD, USER, Gate, RealRegistry
 
 pytestmark = pytest.mark.docker
 
-#: What a task has of each table; both are in the same order.
-_PARTS = dict(zip(joined.COLUMNS, (f.name for f in dataclasses.fields(Task)), strict=False))
 _IDS = ["o__tiny-1", "o__tiny-2"]
 
 
@@ -50,15 +46,6 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
         for tag in [tag for image in client.images.list() for tag in image.tags]:
             if tag.startswith(gate.address):
                 client.images.remove(tag)
-
-
-def _zero(kind: pa.DataType) -> Any:
-    """Some value of a type."""
-    if pa.types.is_timestamp(kind):
-        return material.WHEN
-    if pa.types.is_list(kind):
-        return []
-    return "" if pa.types.is_string(kind) else pa.scalar(0, pa.int64()).cast(kind).as_py()
 
 
 class _Home:
@@ -87,12 +74,12 @@ class _Home:
 
     def store(self, *tasks: Task) -> None:
         """Have stages 1 to 6 have found these."""
-        for table, part in _PARTS.items():
+        for table, part in material.PARTS.items():
             found = [getattr(task, part) for task in tasks]
             self._store(table, [dict(row) for row in found if row])
 
     def _store(self, table: Table, rows: list[dict[str, Any]]) -> None:
-        required = {c.name: _zero(c.type) for c in table.columns if c.required}
+        required = material.required(table)
         known = {c.name for c in table.columns}
         own = {work.key_of({"issue_number": None, "sha": None, **row}): row for row in rows}
         items = [work.Item(key, row, work.digest(row)) for key, row in own.items()]

@@ -11,22 +11,13 @@ from fc_assets.formulacode import tasks
 from fc_resources.errors import UsageError
 from tests.fc_assets.formulacode import material
 
-_PARTS = {
-    "candidate_prs": "candidate",
-    "pull_requests": "pull_request",
-    "pr_classifications": "classification",
-    "candidate_containers": "container",
-    "packages": "environment",
-    "repositories": "repository",
-}
-
 
 def _tables(*lacking: str) -> dict[str, list[tuple[datetime.date, Sequence[Mapping[str, Any]]]]]:
     """What stages 1 to 6 stored of a task, but for some of it."""
     task = material.task()
     return {
-        name: [(material.JANUARY, [] if name in lacking else [getattr(task, part)])]
-        for name, part in _PARTS.items()
+        table.name: [(material.JANUARY, [] if table.name in lacking else [getattr(task, part)])]
+        for table, part in material.PARTS.items()
     }
 
 
