@@ -80,13 +80,16 @@ class Queue(Protocol[V]):
     """Items of which more come up when others end.
 
     To iterate takes what is due now; its length is how many different items were due so far.
-    `ended` is called when an answer is durable, with the error of what failed, and with None for
-    what keeps the answer it had.
+    `claimed` is called before items are begun that no other run touches any more, and tells which
+    of them other runs have seen to. `ended` is called when an answer is durable, with the error of
+    what failed, and with None for what keeps the answer it had.
     """
 
     def __iter__(self) -> "Iterator[Item[V]]": ...
 
     def __len__(self) -> int: ...
+
+    def claimed(self, keys: Collection[str]) -> Collection[str]: ...
 
     def ended(self, key: str, answer: "Answer | Exception | None") -> None: ...
 
@@ -427,11 +430,13 @@ class _MonthRun:
         # Only what is nobody else's any more has ended for certain.
         asked = sorted(claimed - self._recorded)
         results, failures = self._ledger.ended(*at, asked, self._since)
+        seen_to = self._queue.claimed(claimed) if self._queue is not None else ()
         with self._mutex:
             over = {
                 item.key
                 for item in found
-                if item.key in claimed and self._is_over(item, results, failures)
+                if item.key in claimed
+                and self._is_over(item, results, failures, seen_to=item.key in seen_to)
             }
         if over:
             self._ledger.release(self._worker, *at, sorted(over))
@@ -439,23 +444,33 @@ class _MonthRun:
         return mine, len(listed) == count
 
     def _is_over(
-        self, item: Item[V], results: Mapping[str, Result], failures: Mapping[str, str]
+        self,
+        item: Item[V],
+        results: Mapping[str, Result],
+        failures: Mapping[str, str],
+        seen_to: bool,
     ) -> bool:
         """Whether another run ended an item since this one began, be it in vain; counts it."""
         known, error = results.get(item.key), failures.get(item.key)
-        if known is None and error is None:
+        ended = None
+        if seen_to and known is None:
+            self._count(item.key, "skipped")
+        elif known is None and error is None:
             return False
-        if known is None:
+        elif known is None:
             self._kept.add(item.key)  # an answer from before, as far as that run kept it
             self._count(item.key, "failed")
             self._counters.example = self._counters.example or f"{item.key}: {error}"
+            ended = TransientError(error)
+        elif self._queue is not None and item.again and not (known.row_count or known.unknown):
+            return False  # with what that run did not have
         elif item.weak or answers(item, dataclasses.replace(known, unknown=None)):
             self._count(item.key, "skipped", *(["unknown"] if known.unknown else []))
             self._before[item.key], self._current[item.key] = known, known.digest
         else:
             return False
         if self._queue is not None:
-            self._queue.ended(item.key, None)
+            self._queue.ended(item.key, ended)
         return True
 
     def _count(self, key: str, *names: str) -> None:

@@ -67,7 +67,8 @@ class Cascade:
 
     `items` are all candidates with an environment; of them those are due that are `wanted`, those
     a neighbour asked for, and those that something is known of, so that it stays known.
-    `neighbors` tells whom a candidate speaks for, itself not among them.
+    `neighbors` tells whom a candidate speaks for, itself not among them. `look` tells what was
+    tried in vain by now, whoever did; None when what others find does not count.
     """
 
     def __init__(
@@ -78,9 +79,10 @@ class Cascade:
         ledger: Ledger,
         neighbors: Callable[[Candidate], Sequence[Pull]],
         earlier: dict[str, Earlier],
+        look: Callable[[], Mapping[str, Earlier]] | None = None,
     ) -> None:
         self._month, self._items, self._ledger = month, items, ledger
-        self._neighbors, self._earlier = neighbors, earlier
+        self._neighbors, self._earlier, self._look = neighbors, earlier, look
         self._mutex = threading.RLock()
         self._open: dict[str, set[Neighbor]] = collections.defaultdict(set)
         known = ledger.results(CANDIDATE_CONTAINERS.name, month)
@@ -100,8 +102,8 @@ class Cascade:
         due = [*self._open, *wanted, *(key for key in items if key in known or key in failed)]
         self._due = collections.deque(dict.fromkeys(due))
         self._listed = set(self._due)
-        #: Of each item that runs: what it is tried with for certain, of what was asked for.
-        self._running: dict[str, set[Neighbor]] = {}
+        #: Of each item that runs: what was asked for, and what of that is tried for certain.
+        self._running: dict[str, tuple[set[Neighbor], set[Neighbor]]] = {}
 
     def __len__(self) -> int:
         return len(self._listed)
@@ -117,18 +119,46 @@ class Cascade:
             key = self._due.popleft()
             asked, earlier = set(self._open[key]), self._earlier.get(key)
             # What is tried for the first time meets only some of what others found.
-            self._running[key] = asked if earlier and earlier.left != "all" else set()
+            self._running[key] = asked, asked if earlier and earlier.left != "all" else set()
             return dataclasses.replace(self._items[key], again=bool(asked))
+
+    def claimed(self, keys: Collection[str]) -> Collection[str]:
+        """Learn what other runs tried since this one looked, so that nobody tries it twice.
+
+        Returns those that have a container by now, of which nothing is asked any more.
+        """
+        if self._look is None:
+            return ()
+        logged = self._ledger.results(ERROR_LOGS.name, self._month)
+        with self._mutex:
+            known = {key: len(e.attempts) for key, e in self._earlier.items()}
+        # Attempts are added, and stay.
+        news = {k for k in keys if k in logged and logged[k].row_count != known.get(k, 0)}
+        if not news:
+            return ()
+        found, vain = self._ledger.results(CANDIDATE_CONTAINERS.name, self._month), self._look()
+        over = {
+            key
+            for key in news & found.keys()
+            if found[key].row_count and found[key].digest in self._items[key].settled
+        }
+        with self._mutex:
+            self._earlier |= {key: vain[key] for key in news & vain.keys()}
+            for key in over:
+                self._settle(key, self._open[key])
+        return over
 
     def ended(self, key: str, answer: work.Answer | Exception | None) -> None:
         """Settle what was asked of an item, and ask its neighbours if it has a container."""
         with self._mutex:
-            asked = self._running.pop(key, set())
+            before, asked = self._running.pop(key, (set(), set()))
             if isinstance(answer, Exception):
                 if not isinstance(answer, TransientError):  # it would fail so every time
                     self._settle(key, self._open[key])
                 return
             if answer is None:
+                if self._open[key] - before and key not in self._due:
+                    self._due.append(key)  # another run may not have had what came up meanwhile
                 return
             attempts = answer.also.get(ERROR_LOGS.name, ())
             self._earlier[key] = Earlier(attempts, left_of(answer.unknown, attempts))

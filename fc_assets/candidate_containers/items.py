@@ -1,6 +1,7 @@
 """The items of `candidate_containers`: candidates, what was tried for them, who speaks for whom."""
 
 import datetime
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -68,10 +69,11 @@ def cascades(
             days = settings.datasmith_neighbor_window_days
             return nearest(candidate.merged_at, others, days, settings.datasmith_neighbor_cap)
 
-        if not options.force:
-            earlier |= before(runner, month, listed)
+        look = None if options.force else functools.partial(before, runner, month, listed)
+        if look is not None:
+            earlier |= look()
         wanted = seeds(part, options.tasks_per_repo)
-        queue = Cascade(month, listed, wanted, runner.ledger, neighbors, earlier)
+        queue = Cascade(month, listed, wanted, runner.ledger, neighbors, earlier, look)
         # A run that was killed may not have come to ask for them.
         queue.succeeded(runner.rows(CANDIDATE_CONTAINERS, month))
         yield month, queue

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -732,6 +732,9 @@ class Growing:
     def __iter__(self) -> Iterator[work.Item[str]]:
         while self.due:
             yield self.due.pop(0)
+
+    def claimed(self, keys: Collection[str]) -> Collection[str]:
+        return ()
 
     def ended(self, key: str, answer: work.Answer | Exception | None) -> None:
         self.heard.append((key, answer))

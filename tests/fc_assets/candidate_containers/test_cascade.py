@@ -2,6 +2,7 @@
 
 import datetime
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import dagster as dg
@@ -9,9 +10,16 @@ import pytest
 
 from fc_assets.candidate_containers import cascade
 from fc_assets.candidate_containers.cascade import Pull as Near
+from fc_assets.options import Options
 from fc_assets.tables import CANDIDATE_CONTAINERS, ERROR_LOGS
 from fc_resources.errors import PermanentError, TransientError, UnavailableError
-from tests.fc_assets.candidate_containers.village import Pull, Village, day
+from tests.fc_assets.candidate_containers.village import (
+    Pull,
+    Village,
+    container,
+    day,
+    era_scripts,
+)
 
 _JANUARY, _MARCH = datetime.date(2026, 1, 1), datetime.date(2026, 3, 1)
 
@@ -112,6 +120,40 @@ def test_what_is_asked_for_while_it_runs_is_not_settled_by_that_run(
     town.meanwhile = lambda: town.ledger.ask_for([late])
     assert town.run(dagster, _JANUARY)
     assert town.ledger.neighbors() == [late]
+
+
+@pytest.mark.parametrize("era", [1, 5])
+def test_what_another_machine_tried_meanwhile_is_not_tried_again(
+    dagster: dg.DagsterInstance, era: int
+) -> None:
+    """It began between the moment at which a run looked at what is due, and its first claim."""
+    town = Village([Pull(1, day("2026-01-20"), era), Pull(2, day("2026-03-01"), era=1)])
+    town.agent, town.able = 1.0, ["o/village#2"]
+    town.run_elsewhere(_JANUARY, None)
+    town.run_elsewhere(_MARCH, None)
+    # Only this run knows of the second one; the other has tried the first by then.
+    late = cascade.Neighbor(_JANUARY, "o/village#1", "late", "o/village#9")
+    queues, do = town._work([_JANUARY], Options(tasks_per_repo=0))
+    town.run_elsewhere(_JANUARY)
+    [(_, queue)] = queues
+    town.ledger.ask_for([late])
+    queue._open[late.item].add(late)
+    outcome = town.runner.run(CANDIDATE_CONTAINERS, queues, do, also=[ERROR_LOGS])
+    assert Counter(town.tried)["o/village#1", 1] == 1
+    assert [month.total for month in outcome.months] == [1]
+    assert town.verified() == {"o/village#2"} | ({"o/village#1"} if era == 1 else set())
+    assert len(_attempts(town, "o/village#1")) == 3
+    assert town.ledger.neighbors() == []
+
+
+def test_what_comes_up_while_another_run_has_an_item_is_tried(dagster: dg.DagsterInstance) -> None:
+    town = Village([Pull(n, day(f"2026-01-{n:02}"), era=1) for n in (1, 2)])
+    [(_, queue)], _ = town._work([_JANUARY], Options())
+    first, second = queue
+    queue.succeeded([container(second.value, era_scripts(1))])
+    queue.ended(first.key, None)
+    [again] = queue
+    assert (again.key, again.again) == (first.key, True)
 
 
 def test_neighbours_of_other_months_wait_in_the_ledger(dagster: dg.DagsterInstance) -> None:

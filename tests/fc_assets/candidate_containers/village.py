@@ -8,7 +8,7 @@ import dataclasses
 import datetime
 import random
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -60,11 +60,13 @@ class Village:
     def __init__(self, pulls: Sequence[Pull], agent: float = 0.0) -> None:
         self.settings = settings.current()
         self.ledger = Ledger(self.settings.ledger)
-        self.warehouse = Warehouse(self.settings.warehouse)
+        self.warehouse = Warehouse.of(self.settings)
         self.runner = work.Work(self.ledger, self.warehouse, 1.0)
         self.pulls = {pull.key: pull for pull in pulls}
         #: How often an agent succeeds, and how often it was asked.
         self.agent, self.asked, self.luck = agent, 0, random.Random(1)
+        #: For whom an agent can succeed at all; None stands for everybody.
+        self.able: Collection[str] | None = None
         #: Attempts, in order: key and era of the scripts, of the agent -1.
         self.tried: list[tuple[str, int]] = []
         #: What stands in the way of an item, once each time.
@@ -127,7 +129,8 @@ class Village:
         if self.agent and left != "nothing":
             with self._mutex:
                 self.asked += 1
-                lucky = self.luck.random() < self.agent
+                able = self.able is None or candidate.key in self.able
+                lucky = able and self.luck.random() < self.agent
                 self.tried.append((candidate.key, -1))
             rows = era_scripts(self.pulls[candidate.key].era)
             attempts.append(attempt(candidate, len(attempts) + 1, rows) | {"step": "agent"})
