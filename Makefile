@@ -72,7 +72,7 @@ format: setup  ## Format, and fix what lint can fix
 image:  ## Build the image that deploy/compose.yaml runs; BASE= names another Python image
 	git ls-files -z --cached --others --exclude-standard | tar --null --files-from - --create \
 		| docker build --file deploy/Dockerfile --tag $(IMAGE) \
-		$(if $(BASE),--build-arg BASE=$(BASE)) -
+		$(if $(BASE),--build-arg BASE=$(BASE)) $(if $(TARGET),--target $(TARGET)) -
 
 requirements: setup  ## Lock requirements.txt again from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \

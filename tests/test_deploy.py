@@ -1,4 +1,4 @@
-"""`deploy/` as it is: its image, its services, and runs in containers, one of which is killed."""
+"""`deploy/` as it is: its image, its services, and what is killed in containers: a run, writers."""
 
 import contextlib
 import json
@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ import docker
 import docker.errors
 import httpx
 import pytest
+
+from tests.fc_resources import writers
 
 _PROJECT = Path(__file__).parent.parent
 _HOME = "/var/lib/formulacode"
@@ -35,6 +38,11 @@ _LAUNCH = (
 _RUNS = (
     "{ runsOrError { ... on Runs { results {"
     " runId status rootRunId stepStats { stepKey status } } } } }"
+)
+#: Items of stage 6: whoever does one again gives it another number.
+_FINISHED = (
+    "SELECT table_name, item, seq FROM hook_cache"
+    " WHERE table_name IN ('candidate_containers', 'error_logs')"
 )
 _UNPACK = "import pathlib, sys; from fc_assets import sample; sample.unpack(pathlib.Path({!r}))"
 _T = TypeVar("_T")
@@ -109,13 +117,46 @@ class Service:
         """What a command of a new container prints that has what the services have."""
         return self.compose("run", "--rm", "--no-deps", "-T", "code", *command)
 
+    def write(self, *arguments: object) -> Any:
+        """What `tests.fc_resources.writers` says where the disk is shared and the home is not."""
+        folder = _PROJECT / "tests"
+        given = ("-v", f"{folder}:/opt/given/tests:ro", "-e", "PYTHONPATH=/opt/given")
+        given += ("-e", "FC_HOME=/tmp/home", "code", "python", "-m", writers.__name__)
+        return json.loads(
+            self.compose("run", "--rm", "--no-deps", "-T", *given, *map(str, arguments))
+        )
+
+    def finished(self) -> set[str]:
+        """Which items the ledger has of stage 6, and their numbers."""
+        names = ("project", self.name), ("service", "postgres")
+        labels = [f"com.docker.compose.{key}={value}" for key, value in names]
+        [postgres] = self.docker.containers.list(filters={"label": labels})
+        command = ["psql", "-U", "formulacode", "-d", "formulacode", "-At", "-c", _FINISHED]
+        code, said = postgres.exec_run(command, environment={"PGPASSWORD": self.password})
+        assert code == 0, said
+        assert isinstance(said, bytes)  # as it is not streamed
+        return set(said.decode().splitlines())
+
+    def build(self, base: str) -> None:
+        """Also its first stage, under a name: without one it would stay, and could not be told."""
+        for target in ({"TARGET": "build", "IMAGE": f"{self.name}-build"}, {"IMAGE": self.name}):
+            given = {"BASE": base, **target}
+            _ran(["make", "image", *(f"{k}={v}" for k, v in given.items())], cwd=_PROJECT)
+        self.docker.images.build(
+            path=str(Path(__file__).parent / "postgres_image"),
+            tag=f"{self.name}-postgres",
+            buildargs={"BASE": base},
+            rm=True,
+        )
+
     def remove(self) -> None:
         self.compose("down", "--volumes", "--timeout", "5")
         for container in self.docker.containers.list(all=True, filters={"network": self.name}):
             with contextlib.suppress(docker.errors.NotFound):
                 container.remove(force=True)
-        for image in (self.name, f"{self.name}-postgres"):
-            self.docker.images.remove(image, force=True)
+        for image in (self.name, f"{self.name}-build", f"{self.name}-postgres"):
+            with contextlib.suppress(docker.errors.ImageNotFound):
+                self.docker.images.remove(image, force=True)
 
 
 def _ran(command: list[str], **more: Any) -> str:
@@ -136,13 +177,8 @@ def _until(look: Callable[[], _T | None], within_s: float, what: Callable[[], ob
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service = Service(tmp_path_factory.mktemp("deploy"))
-    base = os.environ["FC_BASE_IMAGE"].format(python="3.11")
-    _ran(["make", "image", f"BASE={base}", f"IMAGE={service.name}"], cwd=_PROJECT)
-    folder = str(Path(__file__).parent / "postgres_image")
-    service.docker.images.build(
-        path=folder, tag=f"{service.name}-postgres", buildargs={"BASE": base}, rm=True
-    )
     try:
+        service.build(os.environ["FC_BASE_IMAGE"].format(python="3.11"))
         service.compose("up", "--detach")
         _until(service.has_loaded, _UP_S, lambda: service.compose("logs", "--tail", "50"))
         yield service
@@ -164,12 +200,16 @@ def test_a_killed_run_goes_on_in_another_container(service: Service) -> None:
         return state().get("containers") == "IN_PROGRESS"
 
     _until(building, _RUN_S, service.runs)
+    # It begins items that it will not finish, and has finished some.
+    _until(service.finished, _RUN_S, service.runs)
     [container] = service.docker.containers.list(filters={"label": f"dagster/run_id={first}"})
     told = (container.attrs or {})["HostConfig"]
     assert told["Memory"]
     assert told["PidsLimit"]
     assert told["CapDrop"] == ["ALL"]
     container.kill()
+    assert state()["containers"] == "IN_PROGRESS"
+    finished = service.finished()
 
     def again() -> dict[str, Any] | None:
         others = [run for run in service.runs().values() if run["rootRunId"] == first]
@@ -180,6 +220,7 @@ def test_a_killed_run_goes_on_in_another_container(service: Service) -> None:
     done = {step["stepKey"] for step in second["stepStats"]}
     assert "containers" in done
     assert "packages" not in done, "what was finished is not repeated"
+    assert finished < service.finished(), "neither are items of the stage that was killed"
 
     def left() -> Sequence[object]:
         return service.docker.containers.list(
@@ -205,3 +246,24 @@ def test_no_secret_is_in_image_or_logs(service: Service) -> None:
     assert "tokens.env" not in listed
     assert ".git" not in listed.split()
     assert listed.split()[-1] == "1000"
+
+
+@pytest.mark.docker
+def test_writers_in_four_containers_leave_whole_months_though_some_are_killed(
+    service: Service,
+) -> None:
+    """16 in all, half of them of one month; each is killed in one of its ten writes."""
+    machines = range(writers.MACHINES)
+    with futures.ThreadPoolExecutor(len(machines)) as pool:
+        said = list(pool.map(lambda number: service.write("write", number), machines))
+    assert [machine["killed"] for machine in said] == [writers.WRITERS] * len(machines)
+    assert sum(machine["amid"] for machine in said) > 0
+    last: dict[str, set[str]] = {}
+    for writer in range(len(machines) * writers.WRITERS):
+        month = str(writers.month_of(writer))
+        last.setdefault(month, set()).add(writers.text_of(writer, writers.TURNS - 1))
+    found = service.write("read")
+    assert found.keys() == last.keys()
+    for month, (text, later) in found.items():
+        assert text in last[month]
+        assert later == "again"

@@ -20,10 +20,11 @@ import pytest
 from fc_resources.errors import PermanentError
 from fc_resources.warehouse import PARTITION, Rows, Warehouse
 from fc_resources.warehouse_io import WarehouseIOManager
+from tests.fc_resources import writers
+from tests.fc_resources.writers import SCHEMA, batch, rows
 
 JAN, FEB, MAR = (datetime.date(2026, month, 1) for month in (1, 2, 3))
 MONTHS = [datetime.date(2025 + i // 12, i % 12 + 1, 1) for i in range(16)]
-SCHEMA = pa.schema([(PARTITION, pa.date32()), ("id", pa.int64()), ("text", pa.string())])
 #: A server that has imported this module forks the writers: 16 interpreters would take 30 s.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__])
@@ -50,15 +51,6 @@ class Store(Protocol):
 
 class InjectedError(Exception):
     """A fault put in by a test."""
-
-
-def batch(month: datetime.date, ids: Sequence[int], text: str = "x") -> pa.RecordBatch:
-    columns = [pa.array([month] * len(ids)), pa.array(ids, pa.int64()), pa.array([text] * len(ids))]
-    return pa.record_batch([c.cast(t) for c, t in zip(columns, SCHEMA.types, strict=True)], SCHEMA)
-
-
-def rows(month: datetime.date, ids: Sequence[int], text: str = "x") -> Rows:
-    return Rows(SCHEMA, [month], lambda: [batch(month, ids, text)])
 
 
 def contents(warehouse: Warehouse, month: datetime.date, table: str = "t") -> list[int]:
@@ -88,7 +80,7 @@ def _write(store: Store, month: datetime.date, ids: Sequence[int]) -> None:
 
 def write_for_ever(store: Store, month: datetime.date) -> None:
     for turn in itertools.count():
-        store.warehouse().replace("t", rows(month, range(2000), f"turn {turn}"))
+        store.warehouse().replace("t", rows(month, range(writers.COUNT), f"turn {turn}"))
 
 
 def _fail_at_commit(store: Store) -> None:
@@ -292,16 +284,14 @@ class Contract:
         assert contents(warehouse, JAN) == list(range(300))
 
     def test_a_killed_writer_leaves_a_whole_month(self, store: Store, warehouse: Warehouse) -> None:
-        warehouse.replace("t", rows(JAN, range(2000), "before"))
+        warehouse.replace("t", rows(JAN, range(writers.COUNT), "before"))
         for _ in range(6):
             child = PROCESSES.Process(target=write_for_ever, args=(store, JAN))
             child.start()
             time.sleep(0.2 + random.random() / 2)
             os.kill(child.pid or 0, signal.SIGKILL)
             child.join(_WAIT_S)
-            found = warehouse.read("t", [JAN]).read_all()
-            assert sorted(found["id"].to_pylist()) == list(range(2000))
-            assert len(set(found["text"].to_pylist())) == 1
+            writers.whole(warehouse, JAN)
 
     # Through Dagster.
 
