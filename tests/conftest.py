@@ -117,6 +117,15 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return request.getfixturevalue("real_postgres").ledger()
 
 
+@pytest.fixture
+def faketime() -> str:
+    """The library that tells a process a wrong time; who uses it is marked `postgres`."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not found and "postgres" not in _REQUIRED:
+        pytest.skip("faketime is not installed")
+    return str(found[0])
+
+
 def _registry(folder: Path, locked: bool = False) -> RealRegistry:
     if not registries.installed() and "docker" not in _REQUIRED:
         pytest.skip("docker-registry is not installed")
