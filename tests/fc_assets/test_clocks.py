@@ -43,14 +43,15 @@ def test_no_item_is_done_twice_and_those_of_the_dead_are_given_back(
 ) -> None:
     url = real_postgres.ledger()
     machines: list[subprocess.Popen[str]] = []
+    finished: set[str] = set()
     try:
         for name, clock in enumerate(_CLOCKS):
             machines.append(_started(faketime, clock, "work", tmp_path, url, name))
             if name == 0:
-                assert machines[0].wait(120) == -signal.SIGKILL
+                assert machines[0].wait(300) == -signal.SIGKILL
                 finished = set(Ledger(url).results("numbers", JANUARY))
         for machine in machines[1:]:
-            assert machine.wait(120) == 0
+            assert machine.wait(300) == 0
     finally:
         for machine in machines:
             machine.kill()
@@ -95,7 +96,7 @@ def test_a_limit_lasts_as_long_for_all(real_postgres: RealPostgres, faketime: st
 
 def _said(faketime: str, clock: str, what: str, url: str) -> list[float]:
     with _started(faketime, clock, what, url, time.time()) as machine:
-        said, _ = machine.communicate(timeout=120)
+        said, _ = machine.communicate(timeout=300)
     assert machine.returncode == 0
     return [float(line) for line in said.splitlines()]
 
