@@ -258,7 +258,9 @@ class Settings(pydantic_settings.BaseSettings):
         """Every secret, the longest first, and each token alone: to be hidden, and looked for."""
         given = (value for name, value in self if name != "gh_tokens")
         found = {v.get_secret_value() for v in given if isinstance(v, pydantic.SecretStr)}
-        found.add(urllib.parse.unquote(urllib.parse.urlsplit(self.ledger).password or ""))
+        place = urllib.parse.urlsplit(self.ledger)
+        found.add(urllib.parse.unquote(place.password or ""))
+        found.update(urllib.parse.parse_qs(place.query).get("password", []))
         with contextlib.suppress(UsageError):  # what cannot be read is told by nobody
             found.add(self.hub_token or "")
         return sorted({*found, *self.github_tokens} - {""}, key=len, reverse=True)

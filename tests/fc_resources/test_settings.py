@@ -130,6 +130,14 @@ def test_a_wrong_url_of_a_ledger_is_told_without_its_password(
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:a%20b@host/x", "postgresql://u@host/x?password=a+b"]
+)
+def test_the_password_of_a_ledger_is_a_secret(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FC_LEDGER", url)
+    assert "a b" in settings.load().secrets
+
+
 def test_tokens_are_split_counted_once_and_never_shown() -> None:
     found = settings.Settings.model_validate({"gh_tokens": " ghp_a, ghp_b;ghp_a\n"})
     assert found.github_tokens == ["ghp_a", "ghp_b"]
