@@ -508,7 +508,7 @@ class _MonthRun:
         known = self._before.get(key)
         if self._queue is not None and isinstance(ended, Answer) and not ended.rows:
             # A run beside this one may have found what this one did not.
-            now = self._ledger.results(self._main.name, self._month).get(key)
+            now = self._ledger.results(self._main.name, self._month, items=[key]).get(key)
             if now and now.row_count and now.digest == self._current[key]:
                 return True
         if known is None:

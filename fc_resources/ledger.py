@@ -9,7 +9,7 @@ import dataclasses
 import datetime
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -137,13 +137,20 @@ class Ledger(Waiting, Claims):
 
     @repeatable
     def results(
-        self, table: str, month: datetime.date, last_seq: int | None = None
+        self,
+        table: str,
+        month: datetime.date,
+        last_seq: int | None = None,
+        items: Collection[str] | None = None,
     ) -> dict[str, Result]:
         """Finished items of a month without their payloads' bytes (`b""` stands for some).
 
-        With `last_seq` only what was recorded up to then, as `version` told.
+        With `last_seq` only what was recorded up to then, as `version` told; with `items` only
+        these, of which there are some thousands at most.
         """
         query = sa.select(*_RESULT).where(*_of(tables.hook_cache, table, month))
+        if items is not None:
+            query = query.where(tables.hook_cache.c.item.in_(items))
         if last_seq is not None:
             query = query.where(tables.hook_cache.c.seq <= last_seq)
         with self._read() as con:

@@ -19,7 +19,7 @@ from fc_assets.candidate_containers.search import Earlier
 from fc_assets.candidate_containers.stock import Candidate
 from fc_assets.tables import CANDIDATE_CONTAINERS, ERROR_LOGS
 from fc_resources.errors import TransientError
-from fc_resources.ledger import Ledger
+from fc_resources.ledger import Ledger, Result
 from fc_resources.ledger_waiting import Neighbor
 
 _NEVER = datetime.datetime.min.replace(tzinfo=datetime.UTC)
@@ -129,14 +129,15 @@ class Cascade:
         """
         if self._look is None:
             return ()
-        logged = self._ledger.results(ERROR_LOGS.name, self._month)
+        logged = self._ledger.results(ERROR_LOGS.name, self._month, items=keys)
         with self._mutex:
             known = {key: len(e.attempts) for key, e in self._earlier.items()}
         # Attempts are added, and stay.
-        news = {k for k in keys if k in logged and logged[k].row_count != known.get(k, 0)}
+        news = {key for key, log in logged.items() if log.row_count != known.get(key, 0)}
         if not news:
             return ()
-        found, vain = self._ledger.results(CANDIDATE_CONTAINERS.name, self._month), self._look()
+        found = self._ledger.results(CANDIDATE_CONTAINERS.name, self._month, items=news)
+        vain = self._look()
         over = {
             key
             for key in news & found.keys()
@@ -179,18 +180,18 @@ class Cascade:
 
     def succeeded(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Have the neighbours of containers tried with their scripts, unless they are anybody's."""
-        known: dict[datetime.date, Mapping[str, Any]] = {}
+        speaking = [
+            (key, recipe(row), row["origin"] in _ANYBODY_S, self._neighbors(self._items[key].value))
+            for row in rows
+            if (key := work.key_of(row)) in self._items
+        ]
+        known = self._known(pull for *_, near in speaking for pull in near)
         found = []
-        for row in rows:
-            key, scripts = work.key_of(row), recipe(row)
-            if key not in self._items:
-                continue
-            for pull in self._neighbors(self._items[key].value):
-                if pull.month not in known:
-                    known[pull.month] = self._ledger.results(CANDIDATE_CONTAINERS.name, pull.month)
-                result = known[pull.month].get(pull.key)
+        for key, scripts, of_anybody, near in speaking:
+            for pull in near:
+                result = known.get((pull.month, pull.key))
                 coming = pull.month == self._month and pull.key in self._listed
-                tried = (result or coming) and row["origin"] in _ANYBODY_S
+                tried = (result or coming) and of_anybody
                 if not (tried or (result and result.row_count)):
                     found.append(Neighbor(pull.month, pull.key, scripts, key))
         with self._mutex:
@@ -200,6 +201,19 @@ class Cascade:
                     if neighbor.item not in self._running and neighbor.item not in self._due:
                         self._due.appendleft(neighbor.item)
                         self._listed.add(neighbor.item)
+
+    def _known(self, pulls: Iterable[Pull]) -> dict[tuple[datetime.date, str], Result]:
+        """What is known of these; all that their months have would be too much a success."""
+        asked: dict[datetime.date, set[str]] = collections.defaultdict(set)
+        for pull in pulls:
+            asked[pull.month].add(pull.key)
+        return {
+            (month, key): result
+            for month, keys in asked.items()
+            for key, result in self._ledger.results(
+                CANDIDATE_CONTAINERS.name, month, items=keys
+            ).items()
+        }
 
 
 def waiting(ledger: Ledger) -> dict[datetime.date, list[Neighbor]]:
