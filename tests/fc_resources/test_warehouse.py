@@ -184,6 +184,30 @@ def test_a_newer_format_is_refused_and_not_changed(store: DuckDBStore) -> None:
         assert con.execute("SELECT id FROM fc.t").fetchall() == [(1,)]
 
 
+def test_a_file_that_every_duckdb_can_read_is_read_and_written_on(store: DuckDBStore) -> None:
+    """As earlier versions made it, and `COPY FROM DATABASE` does."""
+    store.path.parent.mkdir()
+    with duckdb.connect(str(store.path)) as con:
+        con.execute("CREATE SCHEMA fc")
+        con.execute("CREATE TABLE fc.meta AS SELECT 1 AS format")
+        con.execute("CREATE TABLE fc.t (partition_month DATE, id BIGINT, text VARCHAR)")
+        con.execute("INSERT INTO fc.t VALUES ('2026-01-01', 1, 'x')")
+    store.warehouse().replace("t", rows(FEB, [2]))
+    assert store.warehouse().tables() == {"t": {JAN: 1, FEB: 1}}
+    assert contents(store.warehouse(), JAN) == [1]
+
+
+def test_long_texts_are_stored_compressed(store: DuckDBStore, warehouse: Warehouse) -> None:
+    """Diffs are most of what there is; four of five bytes can be spared."""
+    lines = [f"+    total_{n} = weight_{n % 7} * value[{n % 11}]" for n in range(200)]
+    source = random.Random(1)
+    texts = ["\n".join(source.choices(lines, k=150)) for _ in range(4_000)]
+    full = batch(JAN, range(4_000)).set_column(2, "text", pa.array(texts))
+    warehouse.replace("t", Rows(SCHEMA, [JAN], lambda: [full]))
+    assert store.path.stat().st_size < sum(map(len, texts)) / 3
+    assert warehouse.read("t", [JAN]).read_all().column("text").to_pylist() == texts
+
+
 @pytest.mark.parametrize("name", ["a b", "it's", "x[1]*", "%20#é"])
 def test_any_folder_can_be_home(tmp_path: Path, name: str) -> None:
     warehouse = Warehouse(tmp_path / name / "warehouse.duckdb")
