@@ -82,6 +82,13 @@ def test_tables_and_months_are_apart(ledger: Ledger) -> None:
     assert list(ledger.results("other", JAN)) == ["c"]
 
 
+def test_results_are_told_of_the_items_that_are_asked_about(ledger: Ledger) -> None:
+    ledger.record(JAN, {"t": [_result("a"), _result("b"), _result("c")]}, {}, {})
+    _record(ledger, _result("d"), month=FEB)
+    assert set(ledger.results("t", JAN, items=["a", "c", "d", "e"])) == {"a", "c"}
+    assert ledger.results("t", JAN, items=[]) == {}
+
+
 def test_a_result_recorded_again_replaces_the_first(ledger: Ledger) -> None:
     _record(ledger, _result("a", payload=b"old"))
     _record(ledger, _result("a", payload=b"new"))
