@@ -149,8 +149,7 @@ def run(
             worker=worker,
         )
     outcome = provenance.noted(outcome, again)
-    bills = runner.ledger.bills("stage", "month")
-    took = {bill.month: bill.usage for bill in bills if bill.stage == table.name}
+    spent = runner.ledger.spent()
     for month in outcome.months:
         key = months.key(month.month)
         counters: dict[str, Any] = {
@@ -161,7 +160,7 @@ def run(
             "unknown": month.unknown,
             "seconds": round(month.seconds, 3),
         }
-        if (usage := took.get(month.month)) is not None:
+        if (usage := spent.get((table.name, month.month))) is not None:
             counters["tokens"] = usage.input_tokens + usage.output_tokens
             counters["dollars"] = usage.dollars
         if month.left_out:

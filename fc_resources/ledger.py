@@ -22,7 +22,6 @@ from fc_resources.ledger_waiting import Waiting
 _CACHED_S = 90 * 86_400
 #: What bills may be split by.
 Split = Literal["stage", "model", "repository", "asked", "month"]
-_TOOK = ("input_tokens", "cached_tokens", "output_tokens", "dollars", "seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,6 +208,7 @@ class Ledger(Waiting, Claims):
                 _delete(
                     con, tables.failures, table, month, [r.item for r in known if not r.unknown]
                 )
+                _date(con, table, month, keys)
                 if known:
                     rows = [dataclasses.asdict(r) for r in known]
                     con.execute(
@@ -220,6 +220,7 @@ class Ledger(Waiting, Claims):
                     )
             for table, failed in failures.items():
                 _delete(con, tables.failures, table, month, [f.item for f in failed])
+                _date(con, table, month, [f.item for f in failed])
                 if failed:
                     con.execute(
                         sa.insert(tables.failures),
@@ -368,28 +369,37 @@ class Ledger(Waiting, Claims):
             return {row.item: row.attempts for row in rows}
 
     def spend(self, stage: str, item: str, model: str, usage: Usage) -> None:
-        """Note what one answer of a model took."""
-        row = {"stage": stage, "item": item, "model": model}
-        row |= {name: getattr(usage, name) for name in _TOOK}
+        """Note what one answer of a model took; for which month is known by when it is recorded."""
+        c, row = tables.usage.c, {"stage": stage, "item": item, "model": model}
+        # An answer may be kept, and nothing recorded of what is asked again.
+        known = sa.select(sa.func.max(c.month)).where(c.stage == stage, c.item == item)
+        row |= {name: getattr(usage, name) for name in tables.TOOK}
         with self._begin() as con:
-            con.execute(sa.insert(tables.usage).values(**row, asked_at=self._today(con)))
+            row |= {"asked_at": self._today(con), "month": con.scalar(known)}
+            con.execute(sa.insert(tables.usage).values(row))
 
     @repeatable
     def bills(self, *by: Split) -> list[Bill]:
         """What models took, by stage and model unless told otherwise."""
         by = by or ("stage", "model")
         c, count, total = tables.usage.c, sa.func.count, sa.func.sum
-        sums = [total(c[name]) for name in _TOOK]
+        sums = [total(c[name]) for name in tables.TOOK]
         # Of two stages the same name is not the same item.
         items = count((c.stage + " " + c.item).distinct())
         split = [_SPLITS[name] for name in by]
         query = sa.select(*split, items, count(), count() - count(c.dollars), *sums)
-        if "month" in by:
-            same = (_OF_MONTH.c.table_name == c.stage) & (_OF_MONTH.c.item == c.item)
-            query = query.select_from(tables.usage.outerjoin(_OF_MONTH, same))
         with self._read() as con:
             rows = con.execute(query.group_by(*split).order_by(*split))
             return [_bill(by, row) for row in rows]
+
+    @repeatable
+    def spent(self) -> dict[tuple[str, datetime.date | None], Usage]:
+        """What models took, by stage and month of the items; None for what is not recorded."""
+        c = tables.usage.c
+        sums = [sa.func.sum(c[name]) for name in tables.TOOK]
+        query = sa.select(c.stage, c.month, *sums).group_by(c.stage, c.month)
+        with self._read() as con:
+            return {(stage, month): Usage(*took) for stage, month, *took in con.execute(query)}
 
     @repeatable
     def answer(self, key: str) -> str | None:
@@ -444,25 +454,8 @@ def _before(text: sa.ColumnElement[str], mark: str) -> sa.ColumnElement[str]:
     )
 
 
-def _months_of_items() -> sa.Subquery:
-    """The month of every item that is known, with or without an answer."""
-    asked = sa.select(tables.usage.c.stage).distinct()  # most stages ask no model
-    known = sa.union_all(
-        *(
-            sa.select(table.c.table_name, table.c.item, table.c.month).where(
-                table.c.table_name.in_(asked)
-            )
-            for table in (tables.hook_cache, tables.failures)
-        )
-    ).subquery()
-    c = known.c
-    month = sa.func.max(c.month).label("month")
-    return sa.select(c.table_name, c.item, month).group_by(c.table_name, c.item).subquery()
-
-
 #: No parameters either.
 _ONE_TO_SEVEN = sa.literal_column("1"), sa.literal_column("7")
-_OF_MONTH = _months_of_items()
 _SPLITS: Mapping[Split, sa.ColumnElement[Any]] = {
     "stage": tables.usage.c.stage,
     "model": tables.usage.c.model,
@@ -470,7 +463,7 @@ _SPLITS: Mapping[Split, sa.ColumnElement[Any]] = {
     "repository": _before(_before(tables.usage.c.item, "#"), "@"),
     # Every database begins with year and month, and a ledger's times are in UTC.
     "asked": sa.func.substr(sa.cast(tables.usage.c.asked_at, sa.String), *_ONE_TO_SEVEN),
-    "month": _OF_MONTH.c.month,
+    "month": tables.usage.c.month,
 }
 
 
@@ -494,6 +487,15 @@ def _delete(
     for start in range(0, len(items), 10_000):
         part = items[start : start + 10_000]
         con.execute(sa.delete(table).where(*_of(table, name, month), table.c.item.in_(part)))
+
+
+def _date(con: sa.Connection, name: str, month: datetime.date, items: Sequence[str]) -> None:
+    """Note the month of what was asked about items: found out later, it would take seconds."""
+    c = tables.usage.c
+    for start in range(0, len(items), 10_000):
+        asked = (c.stage == name, c.item.in_(items[start : start + 10_000]))
+        undated = sa.or_(c.month.is_(None), c.month != month)
+        con.execute(sa.update(tables.usage).where(*asked, undated).values(month=month))
 
 
 def _failure_row(

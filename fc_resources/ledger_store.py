@@ -23,9 +23,22 @@ from fc_resources.errors import TransientError, UsageError
 from fc_resources.ledger_postgres import Postgres
 from fc_resources.ledger_sqlite import Sqlite
 
-_FORMAT = 3
+_FORMAT = 4
 #: What `create_all` does not do to a database of an older format.
-_UPGRADES = {2: ["ALTER TABLE pauses ADD COLUMN since FLOAT NOT NULL DEFAULT 0"], 3: []}
+_UPGRADES = {
+    2: ["ALTER TABLE pauses ADD COLUMN since FLOAT NOT NULL DEFAULT 0"],
+    3: [],
+    4: [
+        "ALTER TABLE usage ADD COLUMN month DATE",
+        "CREATE INDEX IF NOT EXISTS usage_item ON usage (stage, item)",
+        f"CREATE INDEX IF NOT EXISTS usage_month ON usage (stage, month, {', '.join(tables.TOOK)})",
+        "UPDATE usage SET month = known.month FROM (SELECT table_name, item, max(month) AS month"
+        " FROM (SELECT table_name, item, month FROM hook_cache UNION ALL"
+        " SELECT table_name, item, month FROM runner_failures) AS found"
+        " WHERE table_name IN (SELECT stage FROM usage) GROUP BY table_name, item) AS known"
+        " WHERE known.table_name = usage.stage AND known.item = usage.item",
+    ],
+}
 #: Between two attempts to reach a server.
 _PAUSE_S = 0.1, 0.5
 

@@ -25,6 +25,8 @@ class _Text(sa.TypeDecorator[str]):
         return value.replace("\0", "\ufffd") if value else value
 
 
+#: What an answer of a model took.
+TOOK = ("input_tokens", "cached_tokens", "output_tokens", "dollars", "seconds")
 hook_cache = sa.Table(
     "hook_cache",
     METADATA,
@@ -112,7 +114,7 @@ http_cache = sa.Table(
     sa.Column("stored_at", sa.Float, nullable=False),
 )
 #: What language models were asked and what it cost: a row an answer, dollars null if no price is
-#: known. `stage` and `item` say for what.
+#: known. `stage` and `item` say for what; `month` is the item's, known once it is recorded.
 usage = sa.Table(
     "usage",
     METADATA,
@@ -126,6 +128,10 @@ usage = sa.Table(
     sa.Column("dollars", sa.Float),
     sa.Column("seconds", sa.Float, nullable=False),
     sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("month", sa.Date),
+    sa.Index("usage_item", "stage", "item"),
+    # Sums by stage and month are read from it alone: of 460,000 answers 0.1 s, else 2 s.
+    sa.Index("usage_month", "stage", "month", *TOOK),
 )
 #: What models answered, so that the same question is not paid for twice.
 answers = sa.Table(

@@ -15,7 +15,7 @@ from fc_assets import months
 from fc_assets.commands import choice, home, output
 from fc_resources import living
 from fc_resources import settings as settings_module
-from fc_resources.ledger import Bill, Progress
+from fc_resources.ledger import Progress, Usage
 
 _REFRESH_S = 1.0
 _Found = dict[str, list[dict[str, Any]]]
@@ -49,13 +49,13 @@ def _look(stages: Collection[int], wanted: Collection[datetime.date] | None) -> 
     alive = living.alive(settings.fc_home) | ledger.at_work_now(settings.fc_home)
     states = ledger.progress()
     alive |= living.alive(settings.fc_home)
-    now, bills = datetime.datetime.now(datetime.UTC), ledger.bills("stage", "month")
+    now, spent = datetime.datetime.now(datetime.UTC), ledger.spent()
     chosen = {k: v for k, v in states.items() if choice.chosen(k[1], wanted)}
     pauses = [
         {"name": name, "until": _utc(pause.until), "reason": pause.reason}
         for name, pause in sorted(ledger.pauses().items())
     ]
-    rows = [row for row in standing(chosen, bills, alive, now) if row["stage"] in stages]
+    rows = [row for row in standing(chosen, spent, alive, now) if row["stage"] in stages]
     shown = {(row["table"], row["month"]) for row in rows}
     put_off = [
         {
@@ -73,17 +73,16 @@ def _look(stages: Collection[int], wanted: Collection[datetime.date] | None) -> 
 
 def standing(
     states: Mapping[tuple[str, datetime.date], Progress],
-    bills: Sequence[Bill],
+    spent: Mapping[tuple[str, datetime.date | None], Usage],
     alive: Collection[tuple[str, str]],
     now: datetime.datetime,
 ) -> list[dict[str, Any]]:
     """A row per stage and month that ever ran; `alive` are the tables and runs that still do.
 
-    `bills` are by stage and month. Rates are items per second, `eta` a moment in UTC.
+    `spent` is by table and month. Rates are items per second, `eta` a moment in UTC.
     """
     from fc_assets.tables import STAGES  # with Arrow, which `--help` need not wait for
 
-    spent = {(bill.stage, bill.month): bill for bill in bills}
     rows = []
     for stage, table in sorted(STAGES.items()):
         for (name, month), state in sorted(states.items()):
@@ -116,10 +115,9 @@ def _row(state: Progress, runs: bool, now: datetime.datetime) -> dict[str, Any]:
     }
 
 
-def _took(bill: Bill | None) -> dict[str, Any]:
-    if bill is None:
+def _took(usage: Usage | None) -> dict[str, Any]:
+    if usage is None:
         return {"tokens": None, "dollars": None}
-    usage = bill.usage
     return {"tokens": usage.input_tokens + usage.output_tokens, "dollars": usage.dollars}
 
 

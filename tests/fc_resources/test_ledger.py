@@ -281,14 +281,22 @@ def test_a_newer_format_is_refused(url: str) -> None:
 
 def test_an_older_format_is_brought_up_to_date(file: Path) -> None:
     url = f"sqlite:///{file}"
-    Ledger(url).check()
+    for item in ("a", "b", "c"):
+        Ledger(url).spend("t", item, "m", Usage(1, 0, 1))
+    _record(Ledger(url), _result("a"))
+    Ledger(url).record(FEB, {}, {"t": [_failure("b")]}, {})
     with sqlite3.connect(file) as con:
         con.execute("DROP TABLE claims")
         con.execute("DROP TABLE pauses")
         con.execute("CREATE TABLE pauses (name VARCHAR(128) PRIMARY KEY, until FLOAT, reason TEXT)")
         con.execute("INSERT INTO pauses VALUES ('model x', ?, '429')", (time.time() + 600,))
+        con.execute("DROP INDEX usage_item")
+        con.execute("DROP INDEX usage_month")
+        con.execute("ALTER TABLE usage DROP COLUMN month")
         con.execute("UPDATE format SET version = 1")
     con.close()
+    # What was asked before is of the months that its items have, with and without an answer.
+    assert [*Ledger(url).spent()] == [("t", None), ("t", JAN), ("t", FEB)]
     assert Ledger(url).pauses()["model x"].reason == "429"
     Ledger(url).pause("model y", time.time() + 600, "429")
     assert set(Ledger(url).pauses()) == {"model x", "model y"}
@@ -362,10 +370,12 @@ def test_spared_items_outlive_their_absence(ledger: Ledger) -> None:
 
 
 def test_bills_are_split_in_every_way(ledger: Ledger) -> None:
-    ledger.record(JAN, {"t": [_result("o/r#1")]}, {"t": [_failure("o/r@abc")]}, {})
     took = Usage(10, 5, 2, 0.25, 1.5)
-    for item, model in (("o/r#1", "m"), ("o/r@abc", "m"), ("o/r#1", "M")):
+    for item, model in (("o/r#1", "m"), ("o/r@abc", "m")):
         ledger.spend("t", item, model, took)
+    ledger.record(JAN, {"t": [_result("o/r#1")]}, {"t": [_failure("o/r@abc")]}, {})
+    # Of what is asked again nothing is recorded when the answer it has is kept.
+    ledger.spend("t", "o/r#1", "M", took)
     ledger.spend("check", "", "m", Usage(1, 0, 1))
     assert [(b.stage, b.model, b.items, b.answers) for b in ledger.bills()] == [
         ("check", "m", 1, 1),
@@ -377,6 +387,10 @@ def test_bills_are_split_in_every_way(ledger: Ledger) -> None:
     assert {bill.asked for bill in everything} <= {today, (today - datetime.timedelta(1))}
     [_, bill] = everything
     assert bill == Bill("t", "", 2, 3, 0, Usage(30, 15, 6, 0.75, 4.5), "o/r", bill.asked, JAN)
+    assert ledger.spent() == {
+        ("check", None): Usage(1, 0, 1),
+        ("t", JAN): Usage(30, 15, 6, 0.75, 4.5),
+    }
 
 
 def test_what_cannot_be_stored_as_it_is_does_not_keep_the_rest_from_being(ledger: Ledger) -> None:

@@ -26,7 +26,7 @@ _JANUARY = ("--start-date", "2026-01-01", "--end-date", "2026-02-01")
 
 
 def _standing(state: Progress, alive: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
-    [row] = status.standing({(_JUDGED, JANUARY): state}, [], alive, _NOW)
+    [row] = status.standing({(_JUDGED, JANUARY): state}, {}, alive, _NOW)
     return row
 
 
@@ -77,11 +77,11 @@ def _json(home: Path, *arguments: object) -> dict[str, list[dict[str, Any]]]:
 def test_what_the_items_of_a_month_took_stands_beside_it_and_pauses_below(tmp_path: Path) -> None:
     home = tmp_path / "home"
     ledger = ledgers.ledger(home)
+    for item in ("o/r#1", "o/r#1", "o/r#3"):
+        ledger.spend(_JUDGED, item, "openai/gpt-5-mini", ledgers.usage(0.25))
     for month, item in ((JANUARY, "o/r#1"), (FEBRUARY, "o/r#2")):
         _record(ledger, month, ledgers.progress(total=1, done=1, seconds=1.0), item)
     ledger.record(JANUARY, {}, {_JUDGED: [ledgers.failure("o/r#3", "no answer")]}, {})
-    for item in ("o/r#1", "o/r#1", "o/r#3"):
-        ledger.spend(_JUDGED, item, "openai/gpt-5-mini", ledgers.usage(0.25))
     ledger.spend("check", "check", "openai/gpt-5-mini", ledgers.usage(7.0))
     ledger.pause("github:1234:graphql", time.time() + 600, "\x1b[31mrate limit")
     found = _json(home)
