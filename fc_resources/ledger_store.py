@@ -24,20 +24,23 @@ from fc_resources.ledger_postgres import Postgres
 from fc_resources.ledger_sqlite import Sqlite
 
 _FORMAT = 4
-#: What `create_all` does not do to a database of an older format.
+#: What `create_all` does not do to a database of an older format, by the table that it is done to.
 _UPGRADES = {
-    2: ["ALTER TABLE pauses ADD COLUMN since FLOAT NOT NULL DEFAULT 0"],
-    3: [],
-    4: [
-        "ALTER TABLE usage ADD COLUMN month DATE",
-        "CREATE INDEX IF NOT EXISTS usage_item ON usage (stage, item)",
-        f"CREATE INDEX IF NOT EXISTS usage_month ON usage (stage, month, {', '.join(tables.TOOK)})",
-        "UPDATE usage SET month = known.month FROM (SELECT table_name, item, max(month) AS month"
-        " FROM (SELECT table_name, item, month FROM hook_cache UNION ALL"
-        " SELECT table_name, item, month FROM runner_failures) AS found"
-        " WHERE table_name IN (SELECT stage FROM usage) GROUP BY table_name, item) AS known"
-        " WHERE known.table_name = usage.stage AND known.item = usage.item",
-    ],
+    2: (tables.pauses, ["ALTER TABLE pauses ADD COLUMN since FLOAT NOT NULL DEFAULT 0"]),
+    4: (
+        tables.usage,
+        [
+            "ALTER TABLE usage ADD COLUMN month DATE",
+            "CREATE INDEX usage_item ON usage (stage, item)",
+            f"CREATE INDEX usage_month ON usage (stage, month, {', '.join(tables.TOOK)})",
+            "UPDATE usage SET month = known.month FROM"
+            " (SELECT table_name, item, max(month) AS month FROM"
+            " (SELECT table_name, item, month FROM hook_cache UNION ALL"
+            " SELECT table_name, item, month FROM runner_failures) AS found"
+            " WHERE table_name IN (SELECT stage FROM usage) GROUP BY table_name, item) AS known"
+            " WHERE known.table_name = usage.stage AND known.item = usage.item",
+        ],
+    ),
 }
 #: Between two attempts to reach a server.
 _PAUSE_S = 0.1, 0.5
@@ -107,6 +110,7 @@ class Store:
         engine = self._database.engine()
         with self._translated(), engine.begin() as con:
             self._database.lock(con, ["format"])
+            before = sa.inspect(con).get_table_names()
             tables.METADATA.create_all(con)
             found = con.scalar(sa.select(sa.func.max(tables.file_format.c.version)))
             if found is None:
@@ -117,8 +121,9 @@ class Store:
                     "update formulacode-data or set FC_HOME to another folder"
                 )
             elif found < _FORMAT:
-                for version in range(found + 1, _FORMAT + 1):
-                    for statement in _UPGRADES[version]:
+                for version, (table, statements) in _UPGRADES.items():
+                    # One that was not there has just been made as it should be.
+                    for statement in statements if version > found and table.name in before else []:
                         con.exec_driver_sql(statement)
                 con.execute(sa.update(tables.file_format).values(version=_FORMAT))
         _engines.add(engine)

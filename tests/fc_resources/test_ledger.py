@@ -303,6 +303,20 @@ def test_an_older_format_is_brought_up_to_date(file: Path) -> None:
     assert Ledger(url).claim(Worker("t", "run"), "t", JAN, ["a"]) == {"a"}
 
 
+def test_a_ledger_from_before_a_table_was_made_gets_it_as_it_is(file: Path) -> None:
+    url = f"sqlite:///{file}"
+    Ledger(url).check()
+    with sqlite3.connect(file) as con:
+        for table in ("usage", "pauses"):
+            con.execute(f"DROP TABLE {table}")
+        con.execute("UPDATE format SET version = 1")
+    con.close()
+    Ledger(url).spend("t", "a", "m", Usage(1, 0, 1))
+    Ledger(url).pause("model y", time.time() + 600, "429")
+    assert [*Ledger(url).spent()] == [("t", None)]
+    assert [*Ledger(url).pauses()] == ["model y"]
+
+
 def test_what_was_asked_for_is_asked_for_once(ledger: Ledger) -> None:
     first, second = (Neighbor(JAN, f"o/r#{n}", "recipe", "o/r#9") for n in (1, 2))
     assert ledger.ask_for([first, second, first]) == [first, second]
