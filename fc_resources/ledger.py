@@ -399,7 +399,8 @@ class Ledger(Waiting, Claims):
         sums = [sa.func.sum(c[name]) for name in tables.TOOK]
         query = sa.select(c.stage, c.month, *sums).group_by(c.stage, c.month)
         with self._read() as con:
-            return {(stage, month): Usage(*took) for stage, month, *took in con.execute(query)}
+            rows: Sequence[Any] = con.execute(query).all()
+        return {(stage, month): Usage(*took) for stage, month, *took in rows}
 
     @repeatable
     def answer(self, key: str) -> str | None:
