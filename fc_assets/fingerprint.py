@@ -17,6 +17,10 @@ out on purpose, or every change of it would outdate everything.
 import contextlib
 import functools
 import gc
+import importlib.util
+import json
+import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -63,8 +67,59 @@ def of(table: str) -> Fingerprint:
 
 
 @functools.cache
-def _project() -> "Sources":
-    return Sources(Path(__file__).parent.parent)
+def _project() -> "Kept":
+    return Kept(Path(__file__).parent.parent)
+
+
+class Kept:
+    """Fingerprints of the assets below a folder, found once for its files as they are.
+
+    They are kept where Python keeps bytecode, by the same rules: files are the same whose sizes and
+    times are, and nothing is kept where nothing can be written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._sources = root, Sources(root)
+        beside = importlib.util.cache_from_source(str(root / "fc_assets" / "fingerprints.py"))
+        self._file = Path(beside).with_suffix(".json")
+
+    def of(self, entry: str) -> Fingerprint:
+        """The fingerprint of the assets that a module defines."""
+        if entry not in self._found:
+            self._found[entry] = self._sources.of(entry)
+            self._keep()
+        return self._found[entry]
+
+    @functools.cached_property
+    def _found(self) -> dict[str, Fingerprint]:
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            kept = json.loads(self._file.read_text("utf-8"))
+            if kept["state"] == self._state:
+                return {entry: Fingerprint(*told) for entry, told in kept["found"].items()}
+        return {}
+
+    @functools.cached_property
+    def _state(self) -> str:
+        """Of all files: any may be reached."""
+        files = (
+            (str(file), told.st_mtime_ns, told.st_size)
+            for package in _PACKAGES
+            for file in sorted((self._root / package).rglob("*"))
+            if "__pycache__" not in file.parts and file.is_file() and (told := file.stat())
+        )
+        return _METHOD + sha(repr([*files]), 32)
+
+    def _keep(self) -> None:
+        if sys.dont_write_bytecode:
+            return
+        part = self._file.with_suffix(f".{os.getpid()}")
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(exist_ok=True)
+            try:
+                part.write_text(json.dumps({"state": self._state, "found": self._found}), "utf-8")
+                part.replace(self._file)
+            finally:
+                part.unlink(missing_ok=True)
 
 
 class Sources:

@@ -1,8 +1,10 @@
 """Which change of which source changes what, on a small package and on a copy of this project."""
 
 import ast
+import os
 import re
 import shutil
+import sys
 import textwrap
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 import fc_assets
 from fc_assets import fingerprint
-from fc_assets.fingerprint import Fingerprint, Sources
+from fc_assets.fingerprint import Fingerprint, Kept, Sources
 from fc_assets.tables import STAGES
 
 _PROJECT = Path(fc_assets.__file__).parent.parent
@@ -316,3 +318,35 @@ def test_what_carries_rows_is_there_and_in_no_fingerprint() -> None:
         for table in STAGES.values():
             found = fingerprint.of(table.name).definitions
             assert not [other for other in found if other.startswith(f"{name}.")]
+
+
+def test_fingerprints_are_found_once_for_files_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    entry, root = "fc_assets.one.asset", _project(tmp_path)
+    fresh = Sources(root).of(entry)
+    assert Kept(root).of(entry) == fresh
+    [kept] = (root / "fc_assets" / "__pycache__").iterdir()
+    assert Kept(root).of(entry) == fresh
+    kept.write_text(kept.read_text().replace(fresh.version, "as kept"))
+    assert Kept(root).of(entry).version == "as kept"
+    page = root / "fc_assets" / "one" / "page.jinja"
+    for change in (lambda: os.utime(page), lambda: kept.write_text("{"), kept.unlink):
+        change()
+        assert Kept(root).of(entry) == fresh
+        assert kept.is_file()
+    page.write_text("{{ other }}")
+    assert Kept(root).of(entry) == Sources(root).of(entry) != fresh
+
+
+def test_where_nothing_can_be_kept_fingerprints_are_found_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, root = "fc_assets.one.asset", _project(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert Kept(root).of(entry) == Sources(root).of(entry)
+    assert not (root / "fc_assets" / "__pycache__").exists()
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (root / "fc_assets" / "__pycache__").write_text("in the way")
+    assert Kept(root).of(entry) == Sources(root).of(entry)
