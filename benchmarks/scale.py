@@ -129,13 +129,13 @@ def _store(
             told = f"{ended.seconds:.2f} s, CPU {ended.cpu_seconds:.2f} s, {ended.peak_mib:.0f} MiB"
             load = os.getloadavg()[0]
             print(f"{store}, {state}, stage {stage}: {told}, load {load:.1f}", flush=True)
-    counts = _check(place, wanted)
-    _report(store, measured, counts)
-    for look in (["status"], ["explain", "--offline-source", str(sources[-1])]):
-        ended = [place.run(*common.command(*look)) for _ in range(_LOOKS)]
-        seconds, cpu = ([getattr(e, n) for e in ended] for n in ("seconds", "cpu_seconds"))
-        told = f"CPU {statistics.median(cpu):.2f} s, {max(e.peak_mib for e in ended):.0f} MiB"
-        print(f"{store}: {look[0]} {common.spread(seconds)}, {told}", flush=True)
+        for look in (["status"], ["explain", "--offline-source", str(sources[-1])]):
+            looked = [place.run(*common.command(*look)) for _ in range(_LOOKS)]
+            cpu = statistics.median(e.cpu_seconds for e in looked)
+            told = f"{common.spread([e.seconds for e in looked])}, CPU {cpu:.2f} s"
+            memory = max(e.peak_mib for e in looked)
+            print(f"{store}, {state}, {look[0]}: {told}, {memory:.0f} MiB", flush=True)
+    _report(store, measured, _check(place, wanted))
     _sizes(store, place)
 
 
@@ -173,7 +173,9 @@ def _report(
     print(f"\n| {store} | items | {' | '.join(_STATES)} | time | CPU | memory |")
     print(f"|{'---|' * 8}")
     for stage, ended in measured.items():
-        shown = [f"{e.seconds:.1f} s, {e.peak_mib:,.0f} MiB" for e in ended]
+        shown = [
+            f"{e.seconds:.1f} s (CPU {e.cpu_seconds:.1f} s), {e.peak_mib:,.0f} MiB" for e in ended
+        ]
         ratios = [
             f"{getattr(ended[-1], name) / getattr(ended[0], name):.2f}"
             for name in ("seconds", "cpu_seconds", "peak_mib")
