@@ -105,12 +105,12 @@ class Home:
         parts = (tables, given, lock_files.tools(table.stage), version[:32], f"{month}T00:00:00")
         self._locks.write(table.name, month, Lock(version, code, *parts))
         if asked := _ASKED.get(table.name):
-            self._spend(table, [r.item for r in results] * asked)
+            self._spend(table, month, [r.item for r in results] * asked)
 
-    def _spend(self, table: Table, asked: Sequence[str]) -> None:
+    def _spend(self, table: Table, month: datetime.date, asked: Sequence[str]) -> None:
         """Many answers in one transaction."""
-        row = {"stage": table.name, "model": "a/model", "input_tokens": 3000, "dollars": 0.001}
-        row |= {"cached_tokens": 0, "output_tokens": 300, "seconds": 2.0}
+        row = {"stage": table.name, "month": month, "model": "a/model", "dollars": 0.001}
+        row |= {"input_tokens": 3000, "cached_tokens": 0, "output_tokens": 300, "seconds": 2.0}
         row["asked_at"] = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
         url = self._ledger.url
         if url.drivername != "sqlite":
