@@ -208,7 +208,7 @@ def _sizes(store: str, place: Place) -> None:
             )
             tenants = {"public": "ledger", "fc_lake": "catalog"}
             for schema, size in con.execute(query).fetchall():
-                sizes[tenants.get(schema, schema)] = size
+                sizes[tenants.get(str(schema), str(schema))] = size
     print(f"{store}: {', '.join(f'{what} {_mib(size)}' for what, size in sizes.items())}")
 
 
