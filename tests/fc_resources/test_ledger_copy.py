@@ -272,6 +272,9 @@ def test_an_older_file_is_upgraded_first(ledger_url: str, tmp_path: Path) -> Non
     with sqlite3.connect(path) as con:
         con.execute("UPDATE answers SET answer = ?", ("before\0after",))
         con.execute("ALTER TABLE pauses DROP COLUMN since")
+        for index in ("usage_item", "usage_month"):
+            con.execute(f"DROP INDEX {index}")
+        con.execute("ALTER TABLE usage DROP COLUMN month")
         con.execute("UPDATE format SET version = 1")
     con.close()
     Copyable(f"sqlite:///{path}").copy_to(Copyable(ledger_url), _HOME)
