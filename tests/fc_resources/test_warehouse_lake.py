@@ -22,6 +22,7 @@ import dagster as dg
 import duckdb
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fc_resources import settings
@@ -433,3 +434,10 @@ def test_a_bucket_that_is_away_is_an_outage(store: Lake, monkeypatch: pytest.Mon
         warehouse.replace("t", rows(JAN, [2]))
     assert buckets.SECRET not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_data_files_are_compressed_like_staged_ones(store: Lake) -> None:
+    store.warehouse().replace("t", rows(JAN, range(100), "a text " * 50))
+    [file] = store.data.glob("**/t/**/*.parquet")
+    column = pq.ParquetFile(file).metadata.row_group(0).column(2)
+    assert (column.path_in_schema, column.compression) == ("text", "ZSTD")
