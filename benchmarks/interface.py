@@ -75,7 +75,7 @@ def main() -> None:
             _copy(at, copies)
             print(f"{kind}: copied in {time.monotonic() - started:.0f} s", flush=True)
             then = _asked(folder, environment)
-            runs = len(STAGES) * (copies + 1)
+            runs = _runs(at[0])
             print(f"{kind}: {runs:,} runs, {_mib(_bytes(at))}; {_mib(before)} with {len(STAGES)}")
             _report(kind, first, then)
 
@@ -302,6 +302,14 @@ def _bytes(urls: Sequence[str]) -> int:
                 ).scalar_one()
         engine.dispose()
     return size
+
+
+def _runs(url: str) -> int:
+    engine = sa.create_engine(url)
+    with engine.connect() as con:
+        count = con.exec_driver_sql("SELECT count(*) FROM runs").scalar_one()
+    engine.dispose()
+    return count
 
 
 def _report(
