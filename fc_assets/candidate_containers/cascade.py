@@ -131,7 +131,8 @@ class Cascade:
             return ()
         logged = self._ledger.results(ERROR_LOGS.name, self._month, items=keys)
         with self._mutex:
-            known = {key: len(e.attempts) for key, e in self._earlier.items()}
+            had = logged.keys() & self._earlier.keys()
+            known = {key: len(self._earlier[key].attempts) for key in had}
         # Attempts are added, and stay.
         news = {key for key, log in logged.items() if log.row_count != known.get(key, 0)}
         if not news:
